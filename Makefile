@@ -1,0 +1,65 @@
+# `make up` and `make test` need Python 3.11 or later and make, nothing else.
+# Every target is repeatable: what is done already is not done again.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+PROTOS := $(shell find proto -name '*.proto' 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up down test lint types format proto lock image ci clean
+
+help: ## show what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMPS)/proto ## make the virtual environment, install the locked dependencies, generate the stubs
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "make: Python 3.11 or later is needed; $(PYTHON) is $$($(PYTHON) --version). Set PYTHON=..." >&2; exit 1; }
+	@echo "setup: creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "make: python's venv module is missing; on Debian: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+
+$(STAMPS)/dependencies: requirements/dev.lock pyproject.toml | $(BIN)/python
+	@echo "setup: installing the locked dependencies (about a minute the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/proto: $(STAMPS)/dependencies $(PROTOS) tools/proto.py
+	@echo "setup: generating gRPC stubs"
+	@$(BIN)/python tools/proto.py
+	@touch $@
+
+proto: $(STAMPS)/proto ## generate the gRPC stubs into cluster/pb (done by setup, too)
+
+up: setup ## start the cluster as local processes, and print how to reach it
+	@$(BIN)/orrery up --detach
+
+down: setup ## stop the local cluster
+	@$(BIN)/orrery down
+
+test: setup ## the fast tests: unit, property and simulation
+	@$(BIN)/python -m pytest -q
+
+lint: setup ## ruff, and import-linter for the floors
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/lint-imports
+
+types: setup ## mypy --strict
+	@$(BIN)/mypy
+
+format: setup ## rewrite the sources in the house's format
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+
+lock: $(STAMPS)/dependencies ## resolve the lock files anew from pyproject.toml (names, versions and hashes only)
+	@tools/lock
+
+ci: ## everything that must hold before a change lands
+	@.ci/run
+
+clean: ## remove the virtual environment and everything generated
+	rm -rf $(VENV) cluster/pb build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

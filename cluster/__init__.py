@@ -1,0 +1,1 @@
+"""What makes processes one cluster: consensus, replicas, RPC, telemetry."""

@@ -1,0 +1,1 @@
+"""Raft: a pure core, and a driver that owns disk and network."""

@@ -1,0 +1,1 @@
+"""Drives Raft cores: owns their disk and their network."""

@@ -1,0 +1,1 @@
+"""The roof, where the operator stands: the `orrery` command and the local supervisor."""

@@ -1,0 +1,96 @@
+"""The door to the disk.
+
+What a caller may rely on, and no more (the real disk and the simulated one promise the same):
+
+- A write is durable once a `sync` of that file that began after the write has returned. Until then a crash may
+  keep all, some or none of its sectors, in any order.
+- A created, renamed or removed directory entry is durable once `sync_directory` of its directory has returned.
+- `rename` replaces the target atomically.
+- After a sync has failed, nothing is known of what was written since the last good one. The caller must stop and
+  recover by reading what is there after a restart; syncing again proves nothing, because the kernel may have dropped
+  the dirty pages (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020).
+
+Paths are relative to the disk's root, with `/` between names. Errors are `OSError` with the platform's `errno`.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class SyncFailed(OSError):
+    """A sync did not succeed. The process must not acknowledge anything more, and should stop."""
+
+
+class DirectoryInUse(OSError):
+    """Another process holds the lock of this data directory."""
+
+
+class File(Protocol):
+    """An open file. Reads and writes name their offset; there is no cursor."""
+
+    async def pread(self, length: int, offset: int) -> bytes:
+        """Reads up to `length` bytes at `offset`; shorter only at the end of the file."""
+        ...
+
+    async def pwrite(self, parts: Sequence[bytes], offset: int, *, sync: bool = False) -> None:
+        """Writes `parts` one behind another at `offset`, growing the file if need be.
+
+        With `sync`, returns only when they are durable: one trip off the event loop for both.
+        """
+        ...
+
+    async def sync(self) -> None:
+        """Makes the file's data and size durable. Raises SyncFailed."""
+        ...
+
+    async def truncate(self, size: int) -> None:
+        """Cuts or extends (with zeros) the file to `size` bytes. Durable after the next sync."""
+        ...
+
+    async def size(self) -> int:
+        """The file's length in bytes."""
+        ...
+
+    async def close(self) -> None:
+        """Releases the file. Does not sync. Closing twice is harmless."""
+        ...
+
+
+class Disk(Protocol):
+    """A directory tree that belongs to one process."""
+
+    async def open(self, path: str, *, create: bool = False) -> File:
+        """Opens for reading and writing. With `create`, the file must not exist; without, it must."""
+        ...
+
+    async def read(self, path: str) -> bytes:
+        """The whole content of a file, for files known to be small."""
+        ...
+
+    async def exists(self, path: str) -> bool:
+        """Whether a file or directory is there."""
+        ...
+
+    async def list(self, directory: str) -> list[str]:
+        """The names in a directory, sorted."""
+        ...
+
+    async def make_directory(self, path: str) -> None:
+        """Makes a directory with its parents; one that exists is fine."""
+        ...
+
+    async def rename(self, source: str, target: str) -> None:
+        """Gives a file another name, atomically replacing what had it."""
+        ...
+
+    async def remove(self, path: str) -> None:
+        """Removes a file."""
+        ...
+
+    async def sync_directory(self, path: str) -> None:
+        """Makes the entries of a directory durable. Raises SyncFailed."""
+        ...
+
+    async def lock(self, path: str) -> None:
+        """Takes an exclusive lock that the process keeps until it ends. Raises DirectoryInUse."""
+        ...

@@ -1,0 +1,1 @@
+"""Storage engines over `runtime.disk`."""

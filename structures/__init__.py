@@ -1,0 +1,1 @@
+"""In-memory data structures and algorithms: pure, no I/O, no clock, no asyncio."""
