@@ -158,9 +158,13 @@ class RealFile:
         finally:
             with self._mutex:
                 self._users -= 1
-                last = self._closed and self._users == 0
-            if last:
-                os.close(self._descriptor)
+                left = self._users
+            if left == 0:
+                self._close_if_wanted()
+
+    def _close_if_wanted(self) -> None:
+        if self._closed:
+            os.close(self._descriptor)
 
 
 async def _run(pool: ThreadPoolExecutor, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
