@@ -158,13 +158,13 @@ class RealFile:
         finally:
             with self._mutex:
                 self._users -= 1
-                left = self._users
-            if left == 0:
-                self._close_if_wanted()
+                last = self._users == 0 and self._is_closed()
+            if last:
+                os.close(self._descriptor)
 
-    def _close_if_wanted(self) -> None:
-        if self._closed:
-            os.close(self._descriptor)
+    def _is_closed(self) -> bool:
+        # A call of its own, since `close` may have run between the two looks that `_use` takes.
+        return self._closed
 
 
 async def _run(pool: ThreadPoolExecutor, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
