@@ -1,0 +1,140 @@
+"""Callbacks, tasks and futures with a number of their own, by which they hash.
+
+asyncio and its users keep tasks and futures in sets. By default these hash by address, so that the order of iteration
+differs from process to process: one of the two ways in which a seed stops meaning anything (the other one, strings,
+needs care in the code under test, and the determinism tests look for it with different PYTHONHASHSEEDs).
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from runtime.sim.errors import HostDown
+
+if TYPE_CHECKING:
+    from runtime.sim.incarnation import Incarnation
+    from runtime.sim.loop import SimLoop
+
+T = TypeVar("T")
+
+
+class SimHandle(asyncio.TimerHandle):
+    """A callback that waits for its turn or its time. `asyncio.Handle` for `call_soon`, `TimerHandle` for `call_at`.
+
+    One class for both, made without the base's constructor, which looks at debug flags that mean nothing here.
+    """
+
+    __slots__ = ("identity", "owner", "task")
+
+    _callback: Callable[..., object] | None
+    _args: tuple[Any, ...] | None
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        arguments: tuple[Any, ...],
+        context: contextvars.Context,
+        loop: "SimLoop",
+        owner: "Incarnation",
+        identity: int,
+        task: int,
+    ) -> None:
+        self._context = context
+        self._loop: SimLoop = loop  # type: ignore[assignment]  # the base declares any event loop
+        self._callback = callback
+        self._args = arguments
+        self._cancelled = False
+        self._scheduled = False
+        self._when = 0.0
+        self.owner = owner
+        self.identity = identity
+        """Its number among all callbacks of the run."""
+        self.task = task
+        """The number of the task whose step this is, 0 for a plain callback."""
+
+    def __hash__(self) -> int:
+        return self.identity
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __repr__(self) -> str:
+        callback = self._callback
+        name = getattr(callback, "__qualname__", None) or repr(callback)
+        return f"<SimHandle {self.identity} {'cancelled' if self._cancelled else name} of {self.owner.name}>"
+
+    def cancel(self) -> None:
+        """Makes the callback never run."""
+        if not self._cancelled:
+            self._cancelled = True
+            self._callback = None
+            self._args = None
+            if self._scheduled:
+                self._loop.timer_cancelled()
+
+
+def _number(loop: "SimLoop") -> int:
+    loop.identities += 1
+    return loop.identities
+
+
+class SimFuture(asyncio.Future[T]):
+    """A future that hashes by a number which it draws when it is first hashed; most never are."""
+
+    owner: "Incarnation"
+
+    def __hash__(self) -> int:
+        number: int | None = self.__dict__.get("identity")
+        if number is None:
+            number = self.__dict__["identity"] = _number(cast("SimLoop", self.get_loop()))
+        return number
+
+
+class SimTask(asyncio.Task[T]):
+    """A task that hashes by its number and knows whose it is."""
+
+    __slots__ = ("identity", "owner")
+
+    _log_destroy_pending: bool
+    _log_traceback: bool
+
+    def __init__(
+        self,
+        work: Coroutine[Any, Any, T] | Generator[Any, None, T],
+        loop: "SimLoop",
+        name: str | None,
+        context: contextvars.Context,
+        owner: "Incarnation",
+    ) -> None:
+        # Before the base's constructor, which puts the task into asyncio's set of all tasks and schedules its first
+        # step.
+        self.identity = _number(loop)
+        self.owner = owner
+        super().__init__(work, loop=loop, name=name or f"task-{self.identity}", context=context)
+        owner.add_task(self)
+
+    def __hash__(self) -> int:
+        return self.identity
+
+    def abandon(self) -> None:
+        """Ends the task as its process's death does: no further step, and nobody hears of it.
+
+        Its coroutine is closed now, inside the dead incarnation, and not when the collector happens to come by: its
+        `finally` blocks run, and everything that they do through the doors is fenced off.
+        """
+        self._log_destroy_pending = False
+        if self.done():
+            if not self.cancelled():
+                self._log_traceback = False
+            return
+        work = self.get_coro()
+        try:
+            if work is not None:
+                work.close()
+        finally:
+            # Scenarios may wait for it. Task refuses set_exception to its users, since the coroutine decides; but
+            # this coroutine will not decide anything any more.
+            if not self.done():
+                asyncio.Future.set_exception(self, HostDown(f"{self.owner.name} has ended"))
+                self._log_traceback = False
