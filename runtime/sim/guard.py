@@ -30,7 +30,18 @@ _CLOCKS: tuple[tuple[str, float], ...] = (
     ("perf_counter", 0.0),
     ("process_time", 0.0),
 )
-_RANDOM = ("random", "randrange", "randint", "choice", "choices", "shuffle", "sample", "uniform", "getrandbits", "gauss")
+_RANDOM = (
+    "random",
+    "randrange",
+    "randint",
+    "choice",
+    "choices",
+    "shuffle",
+    "sample",
+    "uniform",
+    "getrandbits",
+    "gauss",
+)
 
 
 @contextlib.contextmanager

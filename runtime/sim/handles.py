@@ -27,9 +27,6 @@ class SimHandle(asyncio.TimerHandle):
 
     __slots__ = ("identity", "owner", "task")
 
-    _callback: Callable[..., object] | None
-    _args: tuple[Any, ...] | None
-
     def __init__(
         self,
         callback: Callable[..., object],
@@ -41,7 +38,7 @@ class SimHandle(asyncio.TimerHandle):
         task: int,
     ) -> None:
         self._context = context
-        self._loop: SimLoop = loop  # type: ignore[assignment]  # the base declares any event loop
+        self._loop: SimLoop = loop
         self._callback = callback
         self._args = arguments
         self._cancelled = False
@@ -68,10 +65,15 @@ class SimHandle(asyncio.TimerHandle):
         """Makes the callback never run."""
         if not self._cancelled:
             self._cancelled = True
-            self._callback = None
-            self._args = None
+            # What the callback held is let go now, not when its time would have come.
+            self._callback = _nothing
+            self._args = ()
             if self._scheduled:
                 self._loop.timer_cancelled()
+
+
+def _nothing() -> None:
+    """Stands for a cancelled callback."""
 
 
 def _number(loop: "SimLoop") -> int:
@@ -82,13 +84,17 @@ def _number(loop: "SimLoop") -> int:
 class SimFuture(asyncio.Future[T]):
     """A future that hashes by a number which it draws when it is first hashed; most never are."""
 
+    __slots__ = ("identity", "owner")
+
+    identity: int
     owner: "Incarnation"
 
     def __hash__(self) -> int:
-        number: int | None = self.__dict__.get("identity")
-        if number is None:
-            number = self.__dict__["identity"] = _number(cast("SimLoop", self.get_loop()))
-        return number
+        try:
+            return self.identity
+        except AttributeError:
+            self.identity = _number(cast("SimLoop", self.get_loop()))
+            return self.identity
 
 
 class SimTask(asyncio.Task[T]):

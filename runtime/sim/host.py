@@ -38,8 +38,9 @@ class SimHost:
         """Counts boots."""
         self.main: SimTask[None] | None = None
         """The main task of the latest life."""
-        self.exit_error: Exception | None = None
+        self.exit_error: BaseException | None = None
         """What ended the latest life by itself, if anything did."""
+        self._may_fail = False
         self.listeners: dict[int, SimServer] = {}
         self.last_port = EPHEMERAL_PORT_MIN
         self.disk = self._new_disk()
@@ -86,9 +87,12 @@ class SimHost:
             net=HostNet(self._loop, process),
         )
         self._net.release()
+        self._may_fail = may_fail
         self.main = self._loop.create_task(
-            self._run(process, main, runtime, may_fail), name=f"{self.name}/main", context=process.context.copy()
+            _call(main, runtime), name=f"{self.name}/main", context=process.context.copy()
         )
+        # The exit is the kernel's work: it must not run inside the task that it ends.
+        self.main.add_done_callback(self._main_done, context=self._loop.world.context.copy())
         return self.main
 
     def spawn(self, work: Coroutine[Any, Any, T], *, name: str) -> SimTask[T]:
@@ -160,23 +164,19 @@ class SimHost:
         if own:
             raise HostCrashed(self.name)
 
-    async def _run(self, process: Incarnation, main: Main, runtime: Runtime, may_fail: bool) -> None:
-        try:
-            await main(runtime)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
+    def _main_done(self, main: "asyncio.Task[None]") -> None:
+        process = main.owner if isinstance(main, SimTask) else None
+        if process is None or self.process is not process:
+            # Crashed or killed: what became of the task is nobody's business.
+            return
+        error = None if main.cancelled() else main.exception()
+        if error is not None:
             self.exit_error = error
             self.tell(f"main failed: {type(error).__name__}")
-            if not may_fail:
+            if not self._may_fail:
                 self._loop.fail(error)
-        finally:
-            # The exit itself is the kernel's work: it must not run inside the task that it ends.
-            if process.alive:
-                self._net.at(self._loop.virtual_s, self._exited, process)
-
-    def _exited(self, process: Incarnation) -> None:
-        if self.process is process:
-            self._end(power_lost=False)
+        self._end(power_lost=False)
 
 
+async def _call(main: Main, runtime: Runtime) -> None:
+    await main(runtime)

@@ -20,7 +20,7 @@ import random
 import socket
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
-from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Literal, Protocol, TypeVar, TypeVarTuple
 
 from runtime.sim.errors import Deadlock, LimitReached, NotSimulated
 from runtime.sim.handles import SimFuture, SimHandle, SimTask
@@ -33,6 +33,17 @@ from runtime.sim.waiting import describe_waiting
 T = TypeVar("T")
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 Ts = TypeVarTuple("Ts")
+AddressInfo = (
+    tuple[Literal[socket.AddressFamily.AF_INET], socket.SocketKind, int, str, tuple[str, int]]
+    | tuple[
+        Literal[socket.AddressFamily.AF_INET6],
+        socket.SocketKind,
+        int,
+        str,
+        tuple[str, int, int, int] | tuple[int, bytes],
+    ]
+)
+"""What typeshed says that `getaddrinfo` gives; here always the first kind."""
 ExceptionContext = dict[str, Any]
 ExceptionHandler = Callable[[asyncio.AbstractEventLoop, ExceptionContext], object]
 
@@ -126,8 +137,8 @@ class SimLoop(RefusingLoop):
 
     def call_soon(
         self,
-        callback: Callable[[Unpack[Ts]], object],
-        *args: Unpack[Ts],
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
         context: contextvars.Context | None = None,
     ) -> SimHandle:
         """Runs `callback` as soon as its turn comes."""
@@ -154,8 +165,8 @@ class SimLoop(RefusingLoop):
 
     def call_soon_threadsafe(
         self,
-        callback: Callable[[Unpack[Ts]], object],
-        *args: Unpack[Ts],
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
         context: contextvars.Context | None = None,
     ) -> SimHandle:
         """The same as `call_soon`: there is one thread."""
@@ -164,8 +175,8 @@ class SimLoop(RefusingLoop):
     def call_later(
         self,
         delay: float,
-        callback: Callable[[Unpack[Ts]], object],
-        *args: Unpack[Ts],
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
         context: contextvars.Context | None = None,
     ) -> SimHandle:
         """Runs `callback` after `delay` seconds of the calling host's clock."""
@@ -174,8 +185,8 @@ class SimLoop(RefusingLoop):
     def call_at(
         self,
         when: float,
-        callback: Callable[[Unpack[Ts]], object],
-        *args: Unpack[Ts],
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
         context: contextvars.Context | None = None,
     ) -> SimHandle:
         """Runs `callback` when the calling host's clock shows `when`."""
@@ -190,8 +201,8 @@ class SimLoop(RefusingLoop):
     def call_virtual(
         self,
         virtual_s: float,
-        callback: Callable[[Unpack[Ts]], object],
-        *args: Unpack[Ts],
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
         context: contextvars.Context | None = None,
         when: float = 0.0,
     ) -> SimHandle:
@@ -242,9 +253,7 @@ class SimLoop(RefusingLoop):
         """Always None: see `set_task_factory`."""
         return
 
-    def run_in_executor(
-        self, executor: object, func: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]
-    ) -> "asyncio.Future[T]":
+    def run_in_executor(self, executor: object, func: Callable[[*Ts], T], *args: *Ts) -> "asyncio.Future[T]":
         """Runs `func` in line at a seeded step; there are no threads."""
         future: SimFuture[T] = self.create_future()
         if self._random.random() < 0.5:
@@ -296,11 +305,13 @@ class SimLoop(RefusingLoop):
     # The network, if the world has one
 
     async def getaddrinfo(
-        self, host: str | None, port: object, **_: object
-    ) -> list[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int]]]:
+        self, host: bytes | str | None, port: bytes | str | int | None, **_: object
+    ) -> "list[AddressInfo]":
         """The one address of a simulated host. Raises socket.gaierror."""
-        address = self._network().address_of(host or "")
-        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, int(str(port or 0))))]
+        address = self._network().address_of(host.decode() if isinstance(host, bytes) else host or "")
+        return [
+            (socket.AddressFamily.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, int(str(port or 0))))
+        ]
 
     async def create_server(
         self,
@@ -395,7 +406,7 @@ class SimLoop(RefusingLoop):
             if recorded is not None:
                 recorded.append(f"{self.virtual_s:.9f} {owner.name} step {handle!r} [{trace.hex()}]")
             try:
-                handle._context.run(handle._callback, *handle._args)  # type: ignore[arg-type, misc]  # not cancelled
+                handle._context.run(handle._callback, *handle._args)
             except (SystemExit, KeyboardInterrupt):
                 raise
             except Exception as error:  # noqa: BLE001  # reported, as the loop's contract asks
@@ -530,7 +541,7 @@ class SimLoop(RefusingLoop):
             raise NotSimulated("debug mode")
 
 
-def _run_in_line(future: "asyncio.Future[T]", function: Callable[[Unpack[Ts]], T], arguments: tuple[Unpack[Ts]]) -> None:
+def _run_in_line(future: "asyncio.Future[T]", function: Callable[[*Ts], T], arguments: tuple[*Ts]) -> None:
     if future.cancelled():
         return
     try:
@@ -542,7 +553,8 @@ def _run_in_line(future: "asyncio.Future[T]", function: Callable[[Unpack[Ts]], T
 def _abandon(task: SimTask[Any]) -> None:
     try:
         task.abandon()
-    except BaseException as error:  # noqa: BLE001  # a dying process's last words reach nobody
+    except BaseException as error:
+        # A dying process's last words reach nobody.
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
 
@@ -554,5 +566,3 @@ async def _await(awaitable: Awaitable[T] | Generator[Any, None, T]) -> T:
 
 async def _close(work: Awaitable[Any]) -> None:
     await work
-
-

@@ -1,11 +1,11 @@
 """The network of a world: hosts by name and address, links between them, and what can be done to it.
 
-    net.cut("kv-1", "kv-2", both=False)     # what kv-1 sends to kv-2 is lost; the other way is open
-    net.partition(["kv-1"], ["kv-2", "kv-3"])
-    net.clog("kv-1", "kv-2")                # bytes are held back
-    net.heal()                              # all of it is over
-    net.reset("kv-1", "kv-2")               # every connection between the two is reset
-    net.half_open("kv-1", "kv-2")           # ...and only kv-2 hears of it
+net.cut("kv-1", "kv-2", both=False)     # what kv-1 sends to kv-2 is lost; the other way is open
+net.partition(["kv-1"], ["kv-2", "kv-3"])
+net.clog("kv-1", "kv-2")                # bytes are held back
+net.heal()                              # all of it is over
+net.reset("kv-1", "kv-2")               # every connection between the two is reset
+net.half_open("kv-1", "kv-2")           # ...and only kv-2 hears of it
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import random
 import socket
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from runtime.sim.dial import Dial
 from runtime.sim.errors import NotSimulated
@@ -245,7 +245,7 @@ class SimNet:
             raise NotSimulated("a connection of the world itself, which is no host,")
         if not owner.alive:
             raise OSError(errno.ENETDOWN, f"{owner.name} has ended")
-        return owner, host
+        return owner, cast("SimHost", host)
 
     def free_port(self, host: "SimHost") -> int:
         """The next ephemeral port that nothing listens on."""

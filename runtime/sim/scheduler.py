@@ -92,12 +92,12 @@ class RandomScheduler:
             return None
         place = int(self._draw() * len(lanes)) if len(lanes) > 1 else 0
         chosen = lanes[place]
-        if chosen.__class__ is deque:
+        if isinstance(chosen, SimHandle):
+            handle = chosen
+        else:
             handle = chosen.popleft()
             if chosen:
                 return handle
-        else:
-            handle = chosen
         last = lanes.pop()
         if place < len(lanes):
             lanes[place] = last

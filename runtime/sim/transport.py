@@ -135,7 +135,7 @@ class SimTransport(asyncio.Transport):
 
     def is_closing(self) -> bool:
         """Whether it is closed or about to."""
-        return self._closing
+        return self._closing or not self.owner.alive
 
     def pause_reading(self) -> None:
         """Leaves what arrives with the kernel, so that the other side's window fills."""
@@ -353,5 +353,3 @@ class SimTransport(asyncio.Transport):
         self._net.forget(self)
         if not keep_in_flight:
             self.pipe.drop_in_flight()
-
-
