@@ -36,8 +36,8 @@ class SimHost:
         """The present life, None when nothing runs."""
         self.lives = 0
         """Counts boots."""
-        self.main: SimTask[None] | None = None
-        """The main task of the latest life."""
+        self.ended: asyncio.Future[None] | None = None
+        """Done when the latest life has ended."""
         self.exit_error: BaseException | None = None
         """What ended the latest life by itself, if anything did."""
         self._may_fail = False
@@ -65,10 +65,11 @@ class SimHost:
 
     # Life
 
-    def boot(self, main: Main, *, may_fail: bool = False) -> SimTask[None]:
+    def boot(self, main: Main, *, may_fail: bool = False) -> "asyncio.Future[None]":
         """Starts a process: `main(runtime)` in a task. It exits when that returns.
 
-        An error of `main` fails the run, unless it `may_fail`; it is kept in `exit_error` then.
+        The future is done when the process has ended, in whatever way. An error of `main` fails the run, unless it
+        `may_fail`; it is kept in `exit_error` then.
         Raises RuntimeError when a process runs already.
         """
         if self.process is not None:
@@ -88,12 +89,11 @@ class SimHost:
         )
         self._net.release()
         self._may_fail = may_fail
-        self.main = self._loop.create_task(
-            _call(main, runtime), name=f"{self.name}/main", context=process.context.copy()
-        )
+        task = self._loop.create_task(_call(main, runtime), name=f"{self.name}/main", context=process.context.copy())
         # The exit is the kernel's work: it must not run inside the task that it ends.
-        self.main.add_done_callback(self._main_done, context=self._loop.world.context.copy())
-        return self.main
+        task.add_done_callback(self._main_done, context=self._loop.world.context.copy())
+        self.ended = self._loop.create_future()
+        return self.ended
 
     def spawn(self, work: Coroutine[Any, Any, T], *, name: str) -> SimTask[T]:
         """Runs a coroutine as a part of the present process: how scenarios put clients on hosts.
@@ -161,6 +161,8 @@ class SimHost:
         process.alive = process.running = False
         self._net.process_ended(self, process, power_lost=power_lost)
         self._loop.end(process)
+        if self.ended is not None and not self.ended.done():
+            self.ended.set_result(None)
         if own:
             raise HostCrashed(self.name)
 
