@@ -191,7 +191,7 @@ def test_sets_of_tasks_and_futures_have_one_order() -> None:
         await asyncio.gather(*tasks)
         return names, order
 
-    padding = []
+    padding: list[bytearray] = []
     results = []
     for _ in range(5):
         padding.append(bytearray(random.Random(len(padding)).randrange(100_000)))  # moves the addresses
