@@ -6,7 +6,7 @@ back, by stopping.
 
     replica = LocalReplica(machine)
     result = await replica.propose(command, timeout_s=1)
-    replica.fail_next(ProposalTimeout("lost"), applied=True)   # the next proposal is applied, and its caller is not told
+    replica.fail_next(ProposalTimeout("lost"), applied=True)   # the next one is applied, its caller not told
     replica.set_leader(0)                                      # no leader: proposals wait, then raise NoLeader
     replica.set_leader(replica.member_id)                      # and go on
 """
@@ -100,7 +100,7 @@ class LocalReplica(Generic[ResultT]):
         self._failures.append((error, applied))
 
     def set_leader(self, leader: int) -> None:
-        """Starts a new term under `leader` (a member id; 0: nobody). Another member's id still serves: by forwarding."""
+        """Starts a new term under `leader` (a member id; 0: nobody). Under another member it still serves."""
         self._leadership = Leadership(self._leadership.term + 1, leader, leader == self._member_id)
         self._update_running()
         for callback in self._callbacks:
