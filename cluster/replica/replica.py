@@ -196,9 +196,9 @@ class Replica(Generic[ResultT]):
         """Applies each command that was not applied before, and gives callers of this replica their results."""
         own, incarnation = self._member_id, self._incarnation
         unpack, admit = ENVELOPE.unpack_from, self._sessions.admit
-        commands = []
+        commands: list[tuple[int, bytes]] = []
         owners = []
-        for position, (index, _, _, data) in enumerate(entries):
+        for index, _, _, data in entries:
             version, origin, life, sequence, lowest = unpack(data)
             if version != ENVELOPE_VERSION:
                 raise ValueError(f"entry {index} has an envelope of version {version}")
@@ -301,7 +301,9 @@ class Replica(Generic[ResultT]):
     # Inside
 
     def _repropose(self, sequences: list[int]) -> None:
-        self.reproposals += sum(self._pending[sequence].attempts > 0 for sequence in sequences if sequence in self._pending)
+        self.reproposals += sum(
+            self._pending[sequence].attempts > 0 for sequence in sequences if sequence in self._pending
+        )
         self._waiting = sequences
 
     def _forget(self, sequence: int) -> _Pending[ResultT]:

@@ -28,8 +28,8 @@ from cluster.raft.driver.errors import HostStopped, ReplicaCorrupted
 from cluster.raft.driver.group import Group, GroupMachine
 from cluster.raft.driver.incoming import IncomingSnapshots
 from cluster.raft.driver.options import HostOptions
-from cluster.raft.driver.recovery import LogSpans, RecoveredGroup, Replay
 from cluster.raft.driver.records import BadRecord, Mark, encode_entries, encode_hard_state, encode_mark
+from cluster.raft.driver.recovery import LogSpans, RecoveredGroup, Replay
 from cluster.raft.driver.snapshots import SnapshotStore
 from cluster.raft.driver.snapshotting import Snapshotting
 from cluster.raft.driver.transport import GroupMessage, PeerTransport, SnapshotChunk, SnapshotReceipt
@@ -119,6 +119,7 @@ class RaftHost:
         """
         disk = runtime.disk
         await disk.make_directory(directory)
+        await disk.sync_directory(directory.rpartition("/")[0] or ".")
         await disk.lock(f"{directory}/lock")
         await disk.make_directory(f"{directory}/snapshots")
         await disk.sync_directory(directory)
@@ -539,4 +540,3 @@ class RaftHost:
     def retained_log_bytes(self) -> int:
         """Size of the write-ahead log's files."""
         return self.wal.bytes_total
-
