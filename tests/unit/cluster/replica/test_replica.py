@@ -299,6 +299,33 @@ async def test_a_member_that_was_away_catches_up_by_snapshot_and_survives() -> N
     await cluster.stop()
 
 
+async def test_a_snapshot_brings_along_what_was_applied_already() -> None:
+    """A late repetition of an old command must be known as one to a member that has it only from a snapshot."""
+    cluster = Cluster(options=SMALL)
+    await cluster.start()
+    leader = await cluster.leader()
+    away = next(member for member in (1, 2, 3) if member != leader)
+    await cluster.power_cut(away)
+    await fill(cluster, 0, 100)
+    await cluster.boot(away)
+    journal = list(await cluster.converge())
+    group = cluster.replica(leader).group
+    old = group.log.entries(group.log.last_index(), group.log.last_index() + 1, 1000)
+    assert cluster.hosts[away].raft.counters.snapshots_installed == 1
+    group.core.propose([old[0].data])
+    cluster.hosts[leader].raft.schedule(group)
+    await cluster.tick(3)
+    assert await cluster.converge() == journal
+    assert cluster.replica(away).duplicates == 1
+    await cluster.power_cut(1, 2, 3)
+    for member in (1, 2, 3):
+        await cluster.boot(member)
+    group = cluster.replica(await cluster.leader()).group
+    group.core.propose([old[0].data])
+    assert await cluster.converge() == journal
+    await cluster.stop()
+
+
 async def test_a_broken_snapshot_stream_goes_on_where_it_broke() -> None:
     cluster = Cluster(options=SMALL)
     await cluster.start()
