@@ -116,7 +116,7 @@ async def test_elects_and_applies_from_every_member(cluster: Cluster) -> None:
 
 async def test_many_at_once_share_appends(cluster: Cluster) -> None:
     leader = await cluster.leader()
-    appends = cluster.hosts[leader].raft.counters.appends
+    appends = cluster.hosts[leader].raft.log.appends
     replica = cluster.replica(leader)
 
     async def all_of_them() -> list[int]:
@@ -125,7 +125,7 @@ async def test_many_at_once_share_appends(cluster: Cluster) -> None:
     results = await cluster.drive(all_of_them())
     assert sorted(results) == list(range(1, 501))
     assert await cluster.converge() == [b"%d" % number for number in range(500)]
-    assert cluster.hosts[leader].raft.counters.appends - appends < 50
+    assert cluster.hosts[leader].raft.log.appends - appends < 50
 
 
 async def test_any_member_may_die_and_come_back(cluster: Cluster) -> None:

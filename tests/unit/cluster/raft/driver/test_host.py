@@ -112,6 +112,46 @@ async def test_power_loss_at_every_disk_operation_of_one_member() -> None:
         await cluster.stop()
 
 
+async def test_power_loss_while_an_idle_group_is_moved_to_the_logs_end() -> None:
+    """The idle group's old records may go only once its new ones are durable."""
+
+    async def live(cluster: Cluster) -> int:
+        try:
+            await cluster.boot(1)
+            replica = cluster.replica(1, 2)
+            work = asyncio.create_task(replica.propose(b"idle", timeout_s=600))
+            await cluster.until(lambda: work.done() or cluster.runs[1].done())
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            begun = cluster.disks[1].operations
+            for number in range(120):
+                work = asyncio.create_task(cluster.replica(1).propose(b"%03d" % number, timeout_s=600))
+                await cluster.until(lambda work=work: work.done() or cluster.runs[1].done())  # type: ignore[misc]
+                if cluster.runs[1].done():
+                    break
+                await work
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+        except (OSError, ReplicaError):
+            return 0
+        return begun
+
+    cluster = Cluster(seed=1, groups=(1, 2))
+    begun = await live(cluster)
+    assert cluster.hosts[1].raft.wal.statistics.segments_removed > 2
+    operations = cluster.disks[1].operations
+    await cluster.stop()
+    for lost_at in range(begun + 1, operations + 1):
+        cluster = Cluster(seed=lost_at, groups=(1, 2))
+        cluster.disks[1].power_lost_at = lost_at
+        await live(cluster)
+        await cluster.lose_power(1)
+        cluster.disks[1].power_lost_at = None
+        await cluster.boot(1)
+        await cluster.until(lambda cluster=cluster: cluster.journal(1, 2) == [b"idle"])  # type: ignore[misc]
+        await cluster.stop()
+
+
 async def test_power_loss_at_every_disk_operation_of_a_snapshot_install() -> None:
     async def prepared(seed: int) -> Cluster:
         cluster = Cluster(seed=seed, size=3)
