@@ -33,7 +33,7 @@ from cluster.raft.driver.recovery import LogSpans, RecoveredGroup, Replay
 from cluster.raft.driver.snapshots import SnapshotStore
 from cluster.raft.driver.snapshotting import Snapshotting
 from cluster.raft.driver.transport import GroupMessage, PeerTransport, SnapshotChunk, SnapshotReceipt
-from runtime import Runtime
+from runtime import Runtime, SyncFailed
 from storage.wal import Wal, WalCorrupted
 
 HAND_OVER_POLL_S = 0.005
@@ -148,6 +148,8 @@ class RaftHost:
             raise ValueError(f"group {group_id} is open already, or the host has ended")
         recovered = self._recovered.pop(group_id, None)
         if recovered is None:
+            if await self.store.holds(group_id):
+                raise ReplicaCorrupted("wal", 0, f"group {group_id} has snapshots, but the log does not know it")
             configuration = Configuration(voters=frozenset(voters))
             log = MemoryLog(SnapshotMeta(0, 0, configuration))
             hard_state, spans = HardState(), LogSpans()
@@ -325,7 +327,11 @@ class RaftHost:
             # It brings nothing: the leader hears by stepping the announcement in, which answers with the commit.
             self._step(group, announcement.message)
             return SnapshotReceipt(0, True)
-        receipt, whole = await self._incoming.receive(first, announcement, chunks)
+        try:
+            receipt, whole = await self._incoming.receive(first, announcement, chunks)
+        except SyncFailed as error:
+            self._fail(error)
+            raise
         if not whole:
             return receipt
         self._step(group, announcement.message)
