@@ -1,7 +1,6 @@
 """Whether a port can be had, and who has it otherwise."""
 
 import errno
-import os
 import socket
 from pathlib import Path
 
@@ -49,7 +48,7 @@ def owner_of(port: int) -> tuple[int, str] | None:
         if not entry.name.isdigit():
             continue
         try:
-            if any(os.readlink(link) in inodes for link in os.scandir(entry / "fd")):
+            if any(str(link.readlink()) in inodes for link in (entry / "fd").iterdir()):
                 return int(entry.name), describe(int(entry.name))
         except OSError:
             continue  # it ended, or belongs to another user

@@ -8,14 +8,16 @@ comparison and stays bound to that very process.
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 _PROC = Path("/proc")
+_IS_LINUX: bool = (_PROC / "self/stat").exists()
 _WAIT_STEP_S = 0.02
+_started: list[subprocess.Popen[bytes]] = []
+"""Keeps what this command started from being collected: Popen takes a child that outlives it for a mistake."""
 
 
 @cache
@@ -29,7 +31,7 @@ def _boot() -> str:
 
 def start_of(pid: int) -> str | None:
     """What identifies the process that has this id now; None when none has it, or it has ended and is a zombie."""
-    if sys.platform == "linux":
+    if _IS_LINUX:
         try:
             fields = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
         except OSError:
@@ -53,7 +55,7 @@ def send(pid: int | None, start: str, number: signal.Signals) -> bool:
     if pid is None:
         return False
     try:
-        if sys.platform == "linux":
+        if _IS_LINUX:
             descriptor = os.pidfd_open(pid)
             try:
                 if start_of(pid) != start:
@@ -80,10 +82,12 @@ def wait_gone(pid: int | None, start: str, within_s: float) -> bool:
     return True
 
 
-def spawn(command: Sequence[str], log: Path, environment: Mapping[str, str], directory: Path) -> subprocess.Popen[bytes]:
+def spawn(
+    command: Sequence[str], log: Path, environment: Mapping[str, str], directory: Path
+) -> subprocess.Popen[bytes]:
     """Starts a process that survives this one and its terminal. What it prints is appended to `log`."""
     with log.open("ab") as output:
-        return subprocess.Popen(
+        child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -92,6 +96,8 @@ def spawn(command: Sequence[str], log: Path, environment: Mapping[str, str], dir
             cwd=directory,
             start_new_session=True,
         )
+    _started.append(child)
+    return child
 
 
 def describe(pid: int) -> str:

@@ -65,11 +65,9 @@ class Supervisor:
     def __init__(
         self,
         directory: ClusterDirectory,
-        command: Callable[[ClusterDirectory, Node], Sequence[str]] = serve_command,
         ready_s_max: float = READY_S_MAX,
     ) -> None:
         self.directory = directory
-        self._command = command
         self._ready_s_max = ready_s_max
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         """What this very command started: to be waited for, or they would stay zombies."""
@@ -140,7 +138,7 @@ class Supervisor:
         self.directory.data(name).mkdir(parents=True, exist_ok=True)
         write_atomically(self.directory.config(name), configuration(self.directory, state, node))
         root = Path(__file__).resolve().parents[1]
-        command = self._command(self.directory, node)
+        command = serve_command(self.directory, node)
         child = processes.spawn(command, self.directory.log(name), environment_for_nodes(os.environ), root)
         self.children[name] = child
         known = state.nodes[name]
@@ -170,7 +168,7 @@ class Supervisor:
     ) -> bool:
         """Polls until all are ready. Raises NodeFailed for one that ended, or, with `give_up`, takes too long."""
         deadline_s = time.monotonic() + (self._ready_s_max if within_s is None else within_s)
-        waiting = {name: "not asked yet" for name in names}
+        waiting = dict.fromkeys(names, "not asked yet")
         while waiting:
             for name in tuple(waiting):
                 self._reap()
@@ -216,6 +214,10 @@ class Supervisor:
                 self._wait_gone(name, node, KILL_S_MAX)
         return forced
 
+    def require_node(self, state: ClusterState, name: str) -> None:
+        """Raises OperatorError, naming the known ones, when there is no such node."""
+        node_of(state, name)
+
     def kill(self, name: str) -> None:
         """Ends a node as a crash would. It stays dead until it is started."""
         state = self.directory.require()
@@ -232,9 +234,8 @@ class Supervisor:
     def wipe(self) -> None:
         """Removes what Orrery put into the directory, and the directory when nothing else is in it."""
         for name in ("config", "logs", "data"):
-            shutil.rmtree(self.directory.root / name, ignore_errors=False) if (
-                self.directory.root / name
-            ).exists() else None
+            if (self.directory.root / name).exists():
+                shutil.rmtree(self.directory.root / name)
         self.directory.state_file.unlink(missing_ok=True)
         self.directory.lock_file.unlink(missing_ok=True)
         if not any(self.directory.root.iterdir()):

@@ -5,9 +5,9 @@ import json
 from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry
-from runtime.real import StreamNet, SystemClock
 
 from cluster.telemetry import VERSION, AdminServer, Check, Info, process_registry
+from runtime.real import StreamNet, SystemClock
 
 
 async def ask(address: str, path: str, headers: str = "") -> tuple[int, str, bytes]:
@@ -107,7 +107,7 @@ async def test_unknown_paths_name_the_known_ones() -> None:
         status, _, body = await ask(process.server.address, "/nope")
         assert status == 404
         assert b"/healthz, /info, /metrics, /readyz" in body
-        status, head, _ = await ask(process.server.address, "/nope/../info")
+        status, _, _ = await ask(process.server.address, "/nope/../info")
         assert status == 404
     finally:
         await process.server.stop()

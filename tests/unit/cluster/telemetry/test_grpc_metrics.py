@@ -8,10 +8,10 @@ import grpc
 import grpc.aio
 import pytest
 from prometheus_client import CollectorRegistry
-from runtime.real import SystemClock
 
 from cluster.rpc import bind, create_channel, create_server
 from cluster.telemetry.grpc_metrics import GrpcMetricsInterceptor
+from runtime.real import SystemClock
 
 SERVICE = "test.Echo"
 
