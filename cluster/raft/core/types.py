@@ -96,9 +96,11 @@ class Message:
     target: int
     term: int = 0
     index: int = 0
-    """APPEND: index before the entries. APPEND_REPLY: last matched index, or the rejected one."""
+    """APPEND: index before the entries. APPEND_REPLY: last matched index, or the rejected one. VOTE: the candidate's
+    last index. VOTE_REPLY with reject: the voter's commit index. READ_INDEX_REPLY: the index to read at.
+    TRANSFER_LEADER: the member that shall lead."""
     log_term: int = 0
-    """APPEND: term of the entry at `index`. VOTE: term of the candidate's last entry."""
+    """The term of the entry at `index`, in APPEND, VOTE and a rejecting VOTE_REPLY; PRE_VOTE is as VOTE."""
     entries: tuple[Entry, ...] = ()
     commit: int = 0
     reject: bool = False
