@@ -152,10 +152,15 @@ class Explorer:
         member.crash(self.draw(0, len(member.under_way) + 1), keep_lazy=bool(self.draw(0, 2)))
 
     def _cut(self) -> None:
-        choice = self.draw(0, 4)
+        choice = self.draw(0, 5)
         if choice == 0:
             self.network.isolate(self._any_member().config.member_id)
         elif choice == 1:
+            # The leader is the one worth cutting off: that is how two members come to think that they lead.
+            leader = self.network.leader
+            if leader is not None:
+                self.network.isolate(leader.config.member_id)
+        elif choice == 2:
             self.network.cut.add((self._any_member().config.member_id, self._any_member().config.member_id))
         else:
             self.network.heal()

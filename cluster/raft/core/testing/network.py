@@ -7,7 +7,7 @@ from cluster.raft.core.testing.checker import Checker
 from cluster.raft.core.testing.member import Member
 from cluster.raft.core.types import Configuration, Message, MessageKind, Role
 
-SETTLE_ROUNDS_MAX = 500
+SETTLE_ROUNDS_MAX = 5000
 """A group that is not quiet after so many rounds is talking in circles."""
 
 
