@@ -9,11 +9,9 @@ def progress(match: int = 3, next_index: int = 9) -> Progress:
 def test_probing_sends_one_at_a_time() -> None:
     one = progress()
     one.sent_entries(9, 10)
-    assert one.paused
-    assert one.next == 9
+    assert (one.next, one.paused) == (9, True)
     assert one.rejected(8, 5)
-    assert not one.paused
-    assert one.next == 6
+    assert (one.next, one.paused) == (6, False)
     assert not one.rejected(8, 2), "an old rejection"
 
 
