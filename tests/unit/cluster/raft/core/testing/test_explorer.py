@@ -55,6 +55,12 @@ def test_safe_under_faults_and_at_rest_after(block: int) -> None:
     assert applied > 40 * (SEEDS // BLOCKS)
 
 
+@pytest.mark.parametrize("seed", [1721])
+def test_seeds_that_once_failed(seed: int) -> None:
+    # 1721: a snapshot was installed while a newer one was on its way already.
+    explorer(seed, Safeguards()).run(STEPS)
+
+
 def test_a_seed_replays() -> None:
     runs = [explorer(7, Safeguards()) for _ in range(2)]
     for run in runs:
