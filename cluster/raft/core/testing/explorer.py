@@ -15,7 +15,7 @@ from cluster.raft.core.errors import ProposalDropped, ReadDropped
 from cluster.raft.core.testing.checker import Violation
 from cluster.raft.core.testing.member import Member
 from cluster.raft.core.testing.network import Network
-from cluster.raft.core.types import Configuration
+from cluster.raft.core.types import NO_NODE, Configuration
 
 HEAL_TICKS_MAX = 300
 """Ticks within which a healed group must have come to rest."""
@@ -213,6 +213,8 @@ class Explorer:
     def _at_rest(self) -> bool:
         leader = self.network.leader
         if leader is None or leader.raft.commit_index != leader.raft.last_index:
+            return False
+        if leader.raft.transfer_target != NO_NODE:
             return False
         if leader.raft.configuration.voters_outgoing or leader.raft.applied_index != leader.raft.last_index:
             return False
