@@ -29,7 +29,7 @@ class _Leaf(Generic[KeyT, ValueT]):
 
     def __init__(self, owner: object, keys: list[KeyT], values: list[ValueT]) -> None:
         self.owner = owner
-        self.keys = keys
+        self.keys: list[KeyT] = keys
         self.values = values
 
     def copy(self, owner: object) -> "_Leaf[KeyT, ValueT]":
