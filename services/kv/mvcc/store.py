@@ -37,9 +37,7 @@ class Change(NamedTuple):
     key: bytes
     record_key: bytes
     record: bytes
-    """A serialized KeyValue. For a deletion it holds the key and the revision of the deletion."""
-    previous: bytes | None
-    """The engine's key of the record that was replaced; None when the write created the key."""
+    """A serialized KeyValue, as stored. That of a deletion holds only the key."""
 
     @property
     def is_delete(self) -> bool:
@@ -236,13 +234,10 @@ class WriteTransaction:
         """Writes a key. The lease, when not 0, must exist."""
         store = self._store
         history = store.live.get(key)
-        previous: bytes | None = None
         if history is None:
             history = store.dead.delete(key) or KeyHistory()
             store.live.set(key, history)
             history.create_revision = self.main
-        else:
-            previous = history.records[-1]
         history.version += 1
         record = KeyValue(
             key=key,
@@ -261,7 +256,7 @@ class WriteTransaction:
             if lease:
                 store.leases.attach(lease, key)
             history.lease = lease
-        self.changes.append(Change(self.main, key, name, record, previous))
+        self.changes.append(Change(self.main, key, name, record))
 
     def delete(self, key: bytes) -> bool:
         """Deletes a key; whether it existed."""
@@ -271,14 +266,13 @@ class WriteTransaction:
             return False
         store.dead.set(key, history)
         name = tombstone_key(self.main, len(self.changes))
-        previous = history.records[-1]
-        store.engine.put(name, KeyValue(key=key).SerializeToString())
+        record = KeyValue(key=key).SerializeToString()
+        store.engine.put(name, record)
         history.records.append(name)
         if history.lease:
             store.leases.detach(history.lease, key)
         history.create_revision = history.version = history.lease = 0
-        record = KeyValue(key=key, mod_revision=self.main).SerializeToString()
-        self.changes.append(Change(self.main, key, name, record, previous))
+        self.changes.append(Change(self.main, key, name, record))
         return True
 
     def delete_range(self, low: bytes, high: bytes | None) -> int:
