@@ -189,15 +189,13 @@ class WatchHub:
             raise Compacted
         events: list[bytes] = []
         size = 0
-        visited = 0
         revision = 0
-        for name, record in store.engine.scan(lower_bound(watcher.next_revision)):
+        for visited, (name, record) in enumerate(store.engine.scan(lower_bound(watcher.next_revision))):
             if main_revision(name) != revision:
                 if size >= CATCH_UP_BYTES or visited >= CATCH_UP_RECORDS:
                     watcher.next_revision = revision + 1
                     return Piece(events, revision)
                 revision = main_revision(name)
-            visited += 1
             key = key_of_record(record)
             is_delete = is_tombstone(name)
             if watcher.wants(key, is_delete=is_delete):
@@ -212,10 +210,9 @@ class WatchHub:
         self, key: bytes, record: bytes, revision: int, is_delete: bool, *, with_previous: bool = False
     ) -> bytes:
         """A serialized Event."""
+        event = field(EVENT_KV, _deletion(record, revision) if is_delete else record)
         if is_delete:
-            event = EVENT_IS_DELETE + field(EVENT_KV, _deletion(record, revision))
-        else:
-            event = field(EVENT_KV, record)
+            event = EVENT_IS_DELETE + event
         store = self._store()
         # The pair before is what a read one revision earlier would give, and such a read may be refused.
         if with_previous and revision - 1 >= store.compact_revision:
