@@ -51,3 +51,8 @@ ALARM_NOT_SUPPORTED = Refusal(
     StatusCode.UNIMPLEMENTED, "etcdserver: alarms clear and raise themselves here; they cannot be raised by hand"
 )
 INVALID_ALARM_ACTION = Refusal(StatusCode.INVALID_ARGUMENT, "etcdserver: unknown alarm action")
+BAD_LEADER_TRANSFEREE = Refusal(StatusCode.FAILED_PRECONDITION, "etcdserver: bad leader transferee")
+NOT_SUPPORTED = Refusal(StatusCode.UNIMPLEMENTED, "etcdserver: not supported by this server")
+MEMBERSHIP_IS_CONFIGURED = Refusal(
+    StatusCode.UNIMPLEMENTED, "etcdserver: the membership is that of the configuration; it cannot be changed by calls"
+)

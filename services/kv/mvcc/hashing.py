@@ -4,7 +4,7 @@ CRC-32C over the word "key" and then each record's key and value, passing over w
 the same records give the same hash as in etcd (its storage/mvcc/hash.go).
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import NamedTuple
 
 from google_crc32c import extend
@@ -25,7 +25,7 @@ class RevisionHash(NamedTuple):
     compact_revision: int
 
 
-def hash_records(store: Store, revision: int) -> Iterator[RevisionHash | None]:
+def hash_records(store: Store, revision: int) -> Generator[RevisionHash | None, None, None]:
     """Yields None between steps, and the hash at the end. At 0 it is that of the newest revision. Raises Refused."""
     if revision == 0:
         revision = store.revision

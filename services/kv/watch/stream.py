@@ -15,7 +15,7 @@ from cluster.pb.etcd.etcdserverpb.rpc_pb2 import (
     WatchResponse,
 )
 from services.kv.mvcc.wire import WATCH_RESPONSE_EVENTS, repeated
-from services.kv.refusals import COMPACTED, TOO_MANY_WATCHERS
+from services.kv.refusals import COMPACTED, TOO_MANY_WATCHERS, Refusal
 from services.kv.watch.hub import Compacted, Piece, WatchHub
 from services.kv.watch.watcher import Interest, Sync, Waker, Watcher
 
@@ -42,6 +42,8 @@ class WatchStream(Waker):
         self._answers: deque[WatchResponse] = deque()
         self._ready: dict[Watcher, None] = {}
         self._progress_requested = False
+        self.ended: Refusal | None = None
+        """Why the whole stream is to be ended by this side, once what is due has been written."""
         self._work = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -73,6 +75,11 @@ class WatchStream(Waker):
             if watcher.is_quiet and self._is_current(watcher):
                 self._answer(self._response(watcher.id, self._hub.revision))
             watcher.is_quiet = True
+
+    def end(self, reason: Refusal) -> None:
+        """Asks for the end of the stream."""
+        self.ended = reason
+        self._work.set()
 
     def close(self) -> None:
         """Ends all watchers."""
