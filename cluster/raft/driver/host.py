@@ -123,9 +123,16 @@ class RaftHost:
         await disk.lock(f"{directory}/lock")
         await disk.make_directory(f"{directory}/snapshots")
         await disk.sync_directory(directory)
+        options = options or HostOptions()
         replay = Replay()
         try:
-            wal, records = await Wal.open(disk, f"{directory}/wal", random=runtime.random, clock=runtime.clock)
+            wal, records = await Wal.open(
+                disk,
+                f"{directory}/wal",
+                random=runtime.random,
+                clock=runtime.clock,
+                segment_bytes_max=options.wal_segment_bytes,
+            )
             async for lsn, payload in records:
                 try:
                     replay.record(lsn, payload)
@@ -134,9 +141,7 @@ class RaftHost:
         except WalCorrupted as error:
             raise ReplicaCorrupted(error.file, error.offset, error.reason) from error
         incarnation = await next_incarnation(disk, runtime.clock, directory)
-        return RaftHost(
-            runtime, directory, member_id, transport, options or HostOptions(), wal, replay.groups, incarnation
-        )
+        return RaftHost(runtime, directory, member_id, transport, options, wal, replay.groups, incarnation)
 
     async def add_group(self, group_id: int, machine: GroupMachine, *, voters: Sequence[int]) -> Group:
         """Opens a group that the log knows, restoring its state machine; or founds it with `voters`.

@@ -37,14 +37,18 @@ class HostOptions:
     pin_bytes_max: int = 64 << 20
     """A group that has applied nothing for long holds back the log's old segments. Once the others have written this
     much since, what it needs is written anew at the log's end."""
+    wal_segment_bytes: int = 64 << 20
+    """Size at which the log goes on in a new file; only whole files are ever dropped."""
     safeguards: Safeguards = field(default_factory=Safeguards)
     """For the simulator; see there."""
 
     def __post_init__(self) -> None:
         if self.tick_s is not None and self.tick_s <= 0:
             raise ValueError(f"tick_s must be positive, not {self.tick_s}")
-        for name in ("ticks_per_turn_max", "inbox_bytes_max", "snapshot_log_bytes", "readies_per_turn_max"):
+        for name in ("ticks_per_turn_max", "inbox_bytes_max", "snapshot_log_bytes", "wal_segment_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.readies_per_turn_max < 1:
+            raise ValueError(f"readies_per_turn_max must be at least 1, not {self.readies_per_turn_max}")
         if self.trailing_entries < 0:
             raise ValueError(f"trailing_entries must not be negative, not {self.trailing_entries}")
