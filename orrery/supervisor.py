@@ -125,8 +125,8 @@ class Supervisor:
                 report(name, "starting", "")
             self.wait_ready(state, list(state.nodes), report)
         except BaseException as error:
-            failed = error.node if isinstance(error, NodeFailed) else ""
-            self.stop(state, [name for name in names if name != failed])
+            # One that has ended by itself stays wanted, so that `status` calls it crashed.
+            self.stop(state, [name for name in names if self.alive(state.nodes[name])])
             if isinstance(error, NodeFailed):
                 raise OperatorError(f"{error}\nNothing was left running of what this command started.") from error
             raise
@@ -274,7 +274,6 @@ class NodeFailed(Exception):
     def __init__(self, node: str, what: str, log: Sequence[str]) -> None:
         shown = "\n".join(f"  {node} | {line}" for line in log) or f"  {node} printed nothing"
         super().__init__(f"{what}. The end of its log:\n{shown}")
-        self.node = node
 
 
 def waiting_for(node: Node) -> str | None:

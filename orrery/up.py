@@ -63,7 +63,7 @@ def up(
             if detach:
                 return 0
             print(paint("Ctrl-C stops the cluster.", "dim", sys.stdout), flush=True)
-            return _watch(directory, supervisor)
+            return _watch(directory, supervisor, state)
     except Interrupted:
         return _stop(directory, supervisor)
 
@@ -95,16 +95,18 @@ def _own_name() -> str:
     return "orrery" if sys.argv[0].endswith(("main.py", "pytest")) else sys.argv[0]
 
 
-def _watch(directory: ClusterDirectory, supervisor: Supervisor) -> int:
+def _watch(directory: ClusterDirectory, supervisor: Supervisor, started: ClusterState) -> int:
     """Tells of processes that end, until all were stopped or someone interrupts."""
-    lived: dict[str, int | None] = {}
+    # All of them lived when they were ready, a moment ago: one that has ended since must be told of, too.
+    lived = {name: node.pid for name, node in started.nodes.items()}
     while True:
         time.sleep(WATCH_S)
         for child in supervisor.children.values():
             child.poll()
         state = directory.load()
         if state is None:
-            return 0  # another terminal has wiped it
+            print("The cluster was wiped by another command.")
+            return 0
         alive = supervisor.running(state)
         for name, node in state.nodes.items():
             if name in alive:
