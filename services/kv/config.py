@@ -61,7 +61,7 @@ class KvSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             " another one. Changing it makes the data directory unusable.",
             min_length=1,
         ),
-    ] = "orrery"
+    ] = "orrery"  # noqa: S105 (a name, not a secret)
     tick_ms: Annotated[
         int,
         Meta(
