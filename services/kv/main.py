@@ -16,7 +16,7 @@ from cluster.telemetry import AdminServer, Check, Info, process_registry
 from cluster.telemetry.grpc_metrics import GrpcMetricsInterceptor
 from runtime import Runtime
 from runtime.process import StopSignal
-from runtime.real import real_runtime
+from runtime.real import RealDisk, real_runtime
 from runtime.tasks import TaskScope
 from services.kv.api.calls import RequestLimits
 from services.kv.api.peer import GrpcLeaderLink
@@ -45,7 +45,13 @@ async def serve(config: KvConfig, stop: StopSignal) -> None:
     Raises DirectoryInUse, WrongDataDirectory, OSError when a port is taken; later, whatever ends the replica.
     """
     identity = identify(config.kv.cluster_token, config.node, config.kv.members)
-    await _Process(config, identity, real_runtime(config.data_dir)).run(stop)
+    runtime = real_runtime(config.data_dir)
+    try:
+        await _Process(config, identity, runtime).run(stop)
+    finally:
+        # The lock of the directory would otherwise last as long as the process, which in a test is not this member.
+        if isinstance(runtime.disk, RealDisk):
+            runtime.disk.close()
 
 
 class _Process:
