@@ -32,7 +32,7 @@ GROUP = 1
 GRPC_OVERHEAD_BYTES = 512 * 1024
 """Requests may be this much larger than the limit before gRPC itself refuses them; below, etcd's message is given."""
 DRAIN_S = 2.0
-"""How long calls under way may take when the process is asked to stop; watches are cut then."""
+"""How long calls under way may take when the process is asked to stop."""
 HANDOVER_S = 1.0
 """How long a leader waits for another to take over before it stops."""
 
@@ -151,6 +151,7 @@ class _Process:
                 _log.info("serving", extra={"clients": client_url, "admin": admin.address})
                 await stop.wait()
                 await _hand_over(replica, [member.id for member in identity.members])
+                node.stop_streams()
                 await clients.stop(DRAIN_S)
                 await host.stop()
                 await peers.stop(0)
