@@ -35,8 +35,9 @@ class Limits:
     """What the peer may have in flight on all streams together. At least 65,535."""
     unconsumed_bytes_max: int = 64 * 1024 * 1024
     """Received bytes that the application has not consumed, beyond which the connection's window stays shut."""
-    frame_bytes_max: int = 64 * 1024
-    """Largest frame payload that we take (SETTINGS_MAX_FRAME_SIZE), 16,384 or more."""
+    frame_bytes_max: int = 16_384
+    """Largest frame payload that we take (SETTINGS_MAX_FRAME_SIZE), 16,384 or more. The protocol's smallest keeps
+    one stream's bulk from holding up the others."""
     header_list_bytes_max: int = 64 * 1024
     """Largest decoded header list, counted as RFC 9113 section 10.5.1 does. Larger ones lose their stream."""
     header_block_bytes_max: int = 128 * 1024

@@ -12,9 +12,10 @@ from cluster.rpc.grpc.framing import CallFault
 from cluster.rpc.grpc.metadata import Pairs
 from cluster.rpc.grpc.server.call import ServerCall
 from cluster.rpc.grpc.server.method import CallDetails, Handler, Method, RequestHead
+from cluster.rpc.grpc.server.plain import PlainAnswer
 from cluster.rpc.grpc.status import OK
 from cluster.rpc.grpc.transport import Http2Protocol
-from cluster.rpc.http2 import ErrorCode, Limits, Stream, encode_headers
+from cluster.rpc.http2 import ErrorCode, Limits, Stream
 from cluster.rpc.http2.events import (
     DataReceived,
     Event,
@@ -119,7 +120,7 @@ class ServerConnection(Http2Protocol):
         if not connections and gone is not None and not gone.done():
             gone.set_result(None)
         for stream in list(self.http2.streams.values()):
-            call = cast("ServerCall | None", stream.owner)
+            call = cast("ServerCall | PlainAnswer | None", stream.owner)
             stream.closed = True
             if call is not None:
                 call.on_stream_ended()
@@ -163,7 +164,7 @@ class ServerConnection(Http2Protocol):
         if stream.closed:
             return  # Reset in the same breath: the servicer need not start.
         if event.trailers:
-            owner = cast("ServerCall | None", stream.owner)
+            owner = cast("ServerCall | PlainAnswer | None", stream.owner)
             if owner is not None:
                 owner.on_end()
             return
@@ -171,6 +172,11 @@ class ServerConnection(Http2Protocol):
         head = block.memo
         if type(head) is not RequestHead:
             head = block.memo = RequestHead(block, self.serving.find)
+        if head.http_status is not None:
+            answer = stream.owner = PlainAnswer(self, stream, head.http_status)
+            if event.ended:
+                answer.on_end()
+            return
         method = head.method
         if method is None or head.code is not OK:
             self._refuse(stream, head, head.code, head.details)
@@ -190,9 +196,6 @@ class ServerConnection(Http2Protocol):
 
     def _refuse(self, stream: Stream, head: RequestHead, code: grpc.StatusCode, details: str) -> None:
         """Answers a request before any servicer sees it."""
-        if head.http_status is not None:
-            self.http2.send_headers(stream, encode_headers([(b":status", head.http_status)]), ends=True)
-            return
         call = ServerCall(self, stream, head, head.method or _NO_METHOD)
         self.serving.calls += 1
         for observer in self._observers:
@@ -259,7 +262,7 @@ class ServerConnection(Http2Protocol):
     def shut_down(self, details: str) -> None:
         """Ends every call with UNAVAILABLE, and the connection."""
         for stream in list(self.http2.streams.values()):
-            call = cast("ServerCall | None", stream.owner)
+            call = cast("ServerCall | PlainAnswer | None", stream.owner)
             if call is not None:
                 call.shut_down(details)
         self.http2.go_away(self.http2.last_remote_id, ErrorCode.NO_ERROR)
