@@ -46,7 +46,7 @@ class ServerOptions:
     """How long a connection may take to say what it speaks, TLS included."""
     connections_max: int = 10_000
     """Connections at once; further ones are closed at accept."""
-    linger_s_max: float = 5.0
+    linger_s_max: float = 1.0
     """How long a closing connection may take to take what was written."""
 
 
