@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from types import CoroutineType
 from typing import TYPE_CHECKING, NoReturn, cast
 
 import grpc
@@ -62,7 +63,7 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
     _encoding = framing.IDENTITY
     _plain_next = False
     _writes = 0
-    _iterating = False
+    _message = b""
 
     def __init__(self, connection: "ServerConnection", stream: Stream, head: RequestHead, method: Method) -> None:
         self._connection = connection
@@ -81,7 +82,7 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
             self._timer = loop.call_at(self._deadline_s, self._expire)
         if self._method.streams_requests:
             self._messages = deque()
-            self._task = self._connection.loop.create_task(self._run(b""))
+            self._task = self._connection.loop.create_task(self._run())
 
     def on_data(self, data: bytes, credit: int, ended: bool) -> None:
         """Takes a piece of the request stream."""
@@ -93,13 +94,15 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
             ended
             and self._assembler is None
             and self._messages is None
+            and not self._method.streams_responses
             and data[:1] == b"\0"
             and int.from_bytes(data[1:5], "big") == len(data) - 5
             and len(data) - 5 <= self._connection.options.receive_bytes_max
         ):
             # The usual unary call: one message in one frame.
             self._requests_ended = True
-            self._task = self._connection.loop.create_task(self._run(data[5:]))
+            self._message = data[5:]
+            self._connection.workers.submit(self)
             return
         assembler = self._assembler
         if assembler is None:
@@ -141,9 +144,12 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
                 f"a unary call with {len(messages)} messages",
             )
             return
-        message = messages[0]
+        self._message = messages[0]
         self._messages = None
-        self._task = self._connection.loop.create_task(self._run(message))
+        if self._method.streams_responses:
+            self._task = self._connection.loop.create_task(self._run())
+        else:
+            self._connection.workers.submit(self)
 
     def on_stream_ended(self) -> None:
         """The stream is over: reset by the peer, or the connection is lost. Nobody hears of the status any more."""
@@ -167,7 +173,18 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
 
     # ---- running the servicer
 
-    async def _run(self, message: bytes) -> None:
+    async def run(self, task: "asyncio.Task[None]") -> None:
+        """Runs a unary call on a worker's task."""
+        if self._finished:
+            return
+        self._task = task
+        try:
+            await self._run()
+        finally:
+            # The worker goes on to other calls, which a late cancellation of this one must not strike.
+            self._task = None
+
+    async def _run(self) -> None:
         method = self._method
         try:
             if self._connection.interceptors:
@@ -178,7 +195,7 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
                 request = self._requests()
             else:
                 try:
-                    request = method.deserialize(message)
+                    request = method.deserialize(self._message)
                 except Exception:
                     log.exception("%s: the request does not deserialize", method.path)
                     self._finish(grpc.StatusCode.INTERNAL, "Exception deserializing request!", ())
@@ -187,8 +204,8 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
             if method.streams_responses:
                 await self._stream_responses(method, result)
                 return
-            if hasattr(result, "__await__"):
-                result = await cast(Awaitable[object], result)
+            if type(result) is CoroutineType or hasattr(result, "__await__"):
+                result = await result  # A cast would cost a call.
             self._reply(method, result)
         except asyncio.CancelledError:
             # Cancelled by a reset or a deadline, both of which have closed the call; or by the servicer itself.

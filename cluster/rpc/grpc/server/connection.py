@@ -13,6 +13,7 @@ from cluster.rpc.grpc.metadata import Pairs
 from cluster.rpc.grpc.server.call import ServerCall
 from cluster.rpc.grpc.server.method import CallDetails, Handler, Method, RequestHead
 from cluster.rpc.grpc.server.plain import PlainAnswer
+from cluster.rpc.grpc.server.workers import Workers
 from cluster.rpc.grpc.status import OK
 from cluster.rpc.grpc.transport import Http2Protocol
 from cluster.rpc.http2 import ErrorCode, Limits, Stream
@@ -73,6 +74,7 @@ class Serving:
     connections: "dict[ServerConnection, None]"
     calls_max: int | None = None
     calls: int = 0
+    workers: Workers = field(default_factory=Workers)
     when_gone: "asyncio.Future[None] | None" = None
     """Resolved when the last connection is gone."""
 
@@ -93,6 +95,7 @@ class ServerConnection(Http2Protocol):
         self.serving = serving
         self.options = options
         self.interceptors = serving.interceptors
+        self.workers = serving.workers
         self._observers = tuple(serving.observers)
         self.writers: dict[ServerCall, None] = {}
         """Calls that wait for room."""

@@ -174,6 +174,7 @@ class Server(grpc.aio.Server):
         await self._until_no_connections(linger_s + 1.0)
         for listener in self._listeners:
             await listener.wait_closed()
+        self._serving.workers.close()
         self._terminated.set()
 
     def _end_all(self) -> None:
