@@ -8,6 +8,7 @@ tasks send is written once per turn of the event loop. When the transport holds 
 import asyncio
 from typing import cast
 
+from cluster.rpc.grpc.outbox import Outbox
 from cluster.rpc.http2 import Connection, ErrorCode, Limits
 from cluster.rpc.http2.events import Event
 
@@ -43,6 +44,8 @@ class Http2Protocol(asyncio.Protocol):
         self._ping_pending = False
         self.unflushed_bytes = 0
         """Roughly what calls have put out since the last write."""
+        self.outboxes: list[Outbox] = []
+        """Those that have gathered something."""
 
     # ---- asyncio.Protocol
 
@@ -60,7 +63,7 @@ class Http2Protocol(asyncio.Protocol):
         now_s = self._heard_s = self.loop.time()
         self._ping_pending = False
         self._dispatch(self.http2.receive(data, now_s))
-        if self.http2.out:
+        if self.http2.out or self.outboxes:
             self.flush()
         if self.http2.failed:
             self.close()
@@ -106,6 +109,10 @@ class Http2Protocol(asyncio.Protocol):
     def flush(self) -> None:
         """Writes what is there."""
         self.unflushed_bytes = 0
+        if self.outboxes:
+            outboxes, self.outboxes = self.outboxes, []
+            for outbox in outboxes:
+                outbox.empty()
         data = self.http2.take_output()
         if data and self.transport is not None and not self.lost:
             self.transport.write(data)

@@ -101,15 +101,19 @@ class ClientCall:
 
     def frame(self, body: bytes) -> bytes:
         """A message with its prefix, compressed if the call is. Raises CallFault when it is too long."""
+        self.check_length(body)
+        if self._encoding is not framing.IDENTITY:
+            body = framing.compress(body, self._encoding)
+            return _pack_prefix(1, len(body)) + body
+        return _pack_prefix(0, len(body)) + body
+
+    def check_length(self, body: bytes) -> None:
+        """Raises CallFault when the message is longer than the channel sends."""
         limit = self._channel.options.send_bytes_max
         if len(body) > limit:
             raise CallFault(
                 grpc.StatusCode.RESOURCE_EXHAUSTED, f"Sent message larger than max ({len(body)} vs. {limit})"
             )
-        if self._encoding is not framing.IDENTITY:
-            body = framing.compress(body, self._encoding)
-            return _pack_prefix(1, len(body)) + body
-        return _pack_prefix(0, len(body)) + body
 
     # ---- from the connection
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 
+from cluster.rpc.grpc import framing
 from cluster.rpc.grpc.client.call import ClientCall
 from cluster.rpc.grpc.framing import CallFault
+from cluster.rpc.grpc.outbox import Outbox
 from cluster.rpc.grpc.status import OK
 from cluster.rpc.http2 import ErrorCode, Stream
 
@@ -28,6 +30,7 @@ class StreamRequest(ClientCall):
     """A call that sends a stream of messages: from an iterator given with the call, or by `write`."""
 
     _writes = 0
+    _outbox: Outbox | None = None
     _done_writing = False
     _feeder: "asyncio.Task[None] | None" = None
 
@@ -101,17 +104,26 @@ class StreamRequest(ClientCall):
         await self._finish_writing()
 
     async def _write(self, request: object) -> None:
-        body = self.frame(self._method.serialize(request))
-        connection, stream = await self._attached()
+        body = self._method.serialize(request)
+        self.check_length(body)
+        if self._stream is None:
+            await self._attached()
+        connection, stream = self._connection, self._stream
         if connection is None or stream is None or self._ended:
             return
-        connection.http2.send_data(stream, body)
-        connection.schedule_flush(len(body))
+        outbox = self._outbox
+        if outbox is None:
+            outbox = self._outbox = Outbox(connection, stream)
+        if self._encoding is framing.IDENTITY:
+            outbox.put(0, body)
+        else:
+            outbox.put(1, framing.compress(body, self._encoding))
         self._writes += 1
-        if self._writes >= WRITES_PER_TURN_MAX:
-            self._writes = 0
-            connection.flush()
-            await asyncio.sleep(0)
+        if self._writes < WRITES_PER_TURN_MAX and self._writable(connection, stream):
+            return
+        self._writes = 0
+        connection.flush()
+        await asyncio.sleep(0)
         while not self._writable(connection, stream):
             self._drain = self._channel.loop.create_future()
             connection.writers[self] = None
@@ -138,5 +150,8 @@ class StreamRequest(ClientCall):
         connection, stream = await self._attached()
         if connection is None or stream is None or self._ended or stream.closed:
             return
-        connection.http2.send_data(stream, b"", ends=True)
+        if self._outbox is not None:
+            self._outbox.empty(ends=True)
+        else:
+            connection.http2.send_data(stream, b"", ends=True)
         connection.schedule_flush(0)

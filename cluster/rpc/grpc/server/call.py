@@ -17,6 +17,7 @@ import grpc.aio
 from cluster.rpc.grpc import framing
 from cluster.rpc.grpc.framing import PREFIX, Assembler, CallFault
 from cluster.rpc.grpc.metadata import MetadataLike, Pairs, as_metadata, as_pairs, write_metadata
+from cluster.rpc.grpc.outbox import Outbox
 from cluster.rpc.grpc.server.method import Method, RequestHead
 from cluster.rpc.grpc.status import NUMBERS, OK, encode_message
 from cluster.rpc.http2 import ErrorCode, Field, Stream, encode_headers
@@ -63,6 +64,7 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
     _encoding = framing.IDENTITY
     _plain_next = False
     _writes = 0
+    _outbox: Outbox | None = None
     _message = b""
 
     def __init__(self, connection: "ServerConnection", stream: Stream, head: RequestHead, method: Method) -> None:
@@ -257,8 +259,13 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
         if hasattr(result, "__anext__"):
             responses = cast(AsyncIterator[object], result)
             try:
+                serialize = method.serialize
                 async for response in responses:
-                    await self.write(response)
+                    if self._finished:
+                        raise asyncio.CancelledError
+                    self._send_message(serialize(response))
+                    if self._pauses():
+                        await self._pause()
             finally:
                 close = getattr(responses, "aclose", None)
                 if close is not None:
@@ -322,11 +329,22 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
         if self._finished:
             raise asyncio.CancelledError
         self._send_message(self._method.serialize(message))
+        if self._pauses():
+            await self._pause()
+
+    def _pauses(self) -> bool:
+        """Whether the writer must wait now: for room, or because others want to run."""
         self._writes += 1
-        if self._writes >= WRITES_PER_TURN_MAX:
-            self._writes = 0
-            self._connection.flush()
-            await asyncio.sleep(0)
+        return (
+            self._writes >= WRITES_PER_TURN_MAX
+            or self._connection.http2.blocked
+            or self._stream.queued_bytes > QUEUE_HIGH_BYTES
+        )
+
+    async def _pause(self) -> None:
+        self._writes = 0
+        self._connection.flush()
+        await asyncio.sleep(0)
         while not self._writable():
             self._drain = self._connection.loop.create_future()
             self._connection.writers[self] = None
@@ -347,13 +365,14 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
             )
         if not self._initial_sent:
             self._send_head(())
-        flag = 0
-        if self._encoding is not framing.IDENTITY and not self._plain_next:
-            body = framing.compress(body, self._encoding)
-            flag = 1
-        self._plain_next = False
-        self._connection.http2.send_data(self._stream, _pack_prefix(flag, len(body)) + body)
-        self._connection.schedule_flush(len(body))
+        outbox = self._outbox
+        if outbox is None:
+            outbox = self._outbox = Outbox(self._connection, self._stream)
+        if self._encoding is framing.IDENTITY or self._plain_next:
+            self._plain_next = False
+            outbox.put(0, body)
+        else:
+            outbox.put(1, framing.compress(body, self._encoding))
 
     def _send_head(self, metadata: Pairs) -> None:
         if metadata or self._encoding is not framing.IDENTITY:
@@ -375,6 +394,8 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
         if self._stream.closed:
             self._close()
             return
+        if self._outbox is not None:
+            self._outbox.empty()
         fields: list[Field] = [] if self._initial_sent else [*_HEAD_FIELDS]
         fields.append((b"grpc-status", b"%d" % NUMBERS[code]))
         if details:
