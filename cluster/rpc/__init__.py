@@ -1,1 +1,5 @@
-"""RPC: an HTTP/2 and gRPC engine on asyncio protocols, drop-in for grpc.aio, that also runs inside the simulator."""
+"""RPC between processes and with clients: one place makes servers and channels."""
+
+from cluster.rpc.engine import RpcOptions, Server, bind, create_channel, create_server
+
+__all__ = ["RpcOptions", "Server", "bind", "create_channel", "create_server"]
