@@ -22,6 +22,7 @@ from cluster.rpc.grpc.address import split_host_port
 from runtime import Net, Randomness
 
 Server: TypeAlias = grpc.aio.Server
+RpcEngine: TypeAlias = Literal["orrery", "grpcio"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class RpcOptions:
     """The longest pause between two attempts to connect. Short, because a restarted peer must be found again soon."""
     concurrent_calls_max: int | None = None
     """Calls that a server runs at once; further ones get RESOURCE_EXHAUSTED. None: the service bounds them itself."""
-    engine: Literal["orrery", "grpcio"] = "orrery"
+    engine: RpcEngine = "orrery"
     """Which engine carries the calls where the doors for our own are given."""
 
 

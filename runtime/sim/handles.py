@@ -6,17 +6,21 @@ needs care in the code under test, and the determinism tests look for it with di
 """
 
 import asyncio
+import contextlib
 import contextvars
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from runtime.sim.errors import HostDown
+from runtime.sim.errors import HostCrashed, HostDown
 
 if TYPE_CHECKING:
     from runtime.sim.incarnation import Incarnation
     from runtime.sim.loop import SimLoop
 
 T = TypeVar("T")
+
+UNWINDINGS_MAX = 100
+"""Awaits in `finally` blocks through which a dying coroutine is led."""
 
 
 class SimHandle(asyncio.TimerHandle):
@@ -126,21 +130,32 @@ class SimTask(asyncio.Task[T]):
     def abandon(self) -> None:
         """Ends the task as its process's death does: no further step, and nobody hears of it.
 
-        Its coroutine is closed now, inside the dead incarnation, and not when the collector happens to come by: its
-        `finally` blocks run, and everything that they do through the doors is fenced off.
+        Its coroutine is unwound now, inside the dead incarnation: its `finally` blocks run, and everything that they
+        do through the doors is fenced off.
         """
         self._log_destroy_pending = False
         if self.done():
             if not self.cancelled():
                 self._log_traceback = False
             return
-        work = self.get_coro()
-        try:
-            if work is not None:
-                work.close()
-        finally:
-            # Scenarios may wait for it. Task refuses set_exception to its users, since the coroutine decides; but
-            # this coroutine will not decide anything any more.
-            if not self.done():
-                asyncio.Future.set_exception(self, HostDown(f"{self.owner.name} has ended"))
-                self._log_traceback = False
+        _unwind(self.get_coro(), self.owner.name)
+        # Scenarios may wait for it. Task refuses set_exception to its users, since the coroutine decides; but this
+        # coroutine will not decide anything any more.
+        asyncio.Future.set_exception(self, HostDown(f"{self.owner.name} has ended"))
+        self._log_traceback = False
+
+
+def _unwind(work: object, name: str) -> None:
+    """Raises HostCrashed in a coroutine at every place where it waits, until it has ended.
+
+    One that waits in a `finally` block goes on to the next one. Left alone, it would do so when it is collected: at a
+    time of the collector's choice, and outside of the dead incarnation's fence. `close` would not do, since it leaves
+    an inner coroutine standing that waits again, and unwinds only those around it.
+    """
+    crash = HostCrashed(name)
+    for _ in range(UNWINDINGS_MAX):
+        with contextlib.suppress(Exception, HostCrashed, asyncio.CancelledError, GeneratorExit):
+            cast(Coroutine[Any, Any, Any], work).throw(crash)
+        # A coroutine that runs has crashed its own host, and HostCrashed is on its way through it.
+        if getattr(work, "cr_frame", None) is None or getattr(work, "cr_running", False):
+            return

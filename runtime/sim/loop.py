@@ -296,11 +296,14 @@ class SimLoop(RefusingLoop):
         incarnation.alive = incarnation.running = incarnation.paused = False
         incarnation.parked.clear()
         before, self._current = self._current, incarnation
+        running = asyncio._get_running_loop()
+        asyncio._set_running_loop(self)
         try:
             for task in list(incarnation.tasks):
-                incarnation.context.copy().run(_abandon, task)
+                incarnation.context.copy().run(task.abandon)
         finally:
             self._current = before
+            asyncio._set_running_loop(running)
 
     # The network, if the world has one
 
@@ -548,15 +551,6 @@ def _run_in_line(future: "asyncio.Future[T]", function: Callable[[*Ts], T], argu
         future.set_result(function(*arguments))
     except Exception as error:  # noqa: BLE001  # the caller's to handle, by the future
         future.set_exception(error)
-
-
-def _abandon(task: SimTask[Any]) -> None:
-    try:
-        task.abandon()
-    except BaseException as error:
-        # A dying process's last words reach nobody.
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            raise
 
 
 async def _await(awaitable: Awaitable[T] | Generator[Any, None, T]) -> T:

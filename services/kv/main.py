@@ -11,7 +11,7 @@ from cluster.raft.driver.grpc_transport import MESSAGE_BYTES_MAX, GrpcTransport
 from cluster.replica.host import ReplicaHost
 from cluster.replica.interface import Leadership
 from cluster.replica.replica import Replica
-from cluster.rpc.engine import RpcOptions, bind, create_channel, create_server
+from cluster.rpc.engine import RpcEngine, RpcOptions, create_channel, create_server, listen
 from cluster.telemetry import AdminServer, Check, Info, process_registry
 from cluster.telemetry.grpc_metrics import GrpcMetricsInterceptor
 from runtime import Runtime
@@ -44,20 +44,26 @@ async def serve(config: KvConfig, stop: StopSignal) -> None:
 
     Raises DirectoryInUse, WrongDataDirectory, OSError when a port is taken; later, whatever ends the replica.
     """
-    identity = identify(config.kv.cluster_token, config.node, config.kv.members)
     runtime = real_runtime(config.data_dir)
     try:
-        await _Process(config, identity, runtime).run(stop)
+        await serve_on(runtime, config, stop, engine="grpcio")
     finally:
         # The lock of the directory would otherwise last as long as the process, which in a test is not this member.
         if isinstance(runtime.disk, RealDisk):
             runtime.disk.close()
 
 
+async def serve_on(runtime: Runtime, config: KvConfig, stop: StopSignal, *, engine: RpcEngine) -> None:
+    """Runs a member behind these doors until `stop`; `data_dir` is the disk's own affair. For errors see `serve`."""
+    identity = identify(config.kv.cluster_token, config.node, config.kv.members)
+    await _Process(config, identity, runtime, engine).run(stop)
+
+
 class _Process:
     """What a member owns while it runs."""
 
-    def __init__(self, config: KvConfig, identity: Identity, runtime: Runtime) -> None:
+    def __init__(self, config: KvConfig, identity: Identity, runtime: Runtime, engine: RpcEngine) -> None:
+        self._engine = engine
         self._config = config
         self._identity = identity
         self._runtime = runtime
@@ -68,19 +74,23 @@ class _Process:
         await claim(runtime.disk, identity)
         registry = process_registry("kv", config.node)
         round_trips = RoundTrips(registry)
-        peers = create_server(RpcOptions(message_bytes_max=MESSAGE_BYTES_MAX))
+        peer_options = RpcOptions(message_bytes_max=MESSAGE_BYTES_MAX, engine=self._engine)
+        peers = create_server(peer_options, net=runtime.net)
         clients = create_server(
-            RpcOptions(message_bytes_max=kv.request_bytes_max + GRPC_OVERHEAD_BYTES),
+            RpcOptions(message_bytes_max=kv.request_bytes_max + GRPC_OVERHEAD_BYTES, engine=self._engine),
             [GrpcMetricsInterceptor(registry, runtime.clock)],
+            net=runtime.net,
         )
         # Ports first: one that is taken should be known before anything is written.
-        bind(peers, kv.peer_listen or identity.member.peer_address)
-        port = bind(clients, kv.listen)
+        await listen(peers, kv.peer_listen or identity.member.peer_address)
+        port = await listen(clients, kv.listen)
         transport = GrpcTransport(
             member_id=identity.member.id,
             cluster_id=identity.cluster_id,
             addresses={member.id: member.peer_address for member in identity.members},
-            channel_factory=lambda address: create_channel(address, RpcOptions(message_bytes_max=MESSAGE_BYTES_MAX)),
+            channel_factory=lambda address: create_channel(
+                address, peer_options, net=runtime.net, random=runtime.random
+            ),
             server=peers,
             random=runtime.random,
             on_round_trip=round_trips.observe,
@@ -169,7 +179,12 @@ class _Process:
         channel = self._channels.get(member_id)
         member = self._identity.by_id(member_id)
         if channel is None and member is not None:
-            channel = self._channels[member_id] = create_channel(member.peer_address)
+            channel = self._channels[member_id] = create_channel(
+                member.peer_address,
+                RpcOptions(engine=self._engine),
+                net=self._runtime.net,
+                random=self._runtime.random,
+            )
         return channel
 
 
