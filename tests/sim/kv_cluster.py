@@ -1,0 +1,223 @@
+"""The real kv service, three members of it, in a simulated world: gRPC bytes over SimNet, write-ahead logs on SimDisk.
+
+    python -m tests.sim.kv_cluster 1 2 3      # plays seeds and prints what each came to
+
+Nothing is replaced but the doors: the wiring of `services.kv.main`, our RPC engine, the generated stubs, the Raft
+driver. Clients are hosts of their own.
+"""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+
+import grpc
+import grpc.aio
+
+from cluster.pb.etcd.etcdserverpb.rpc_pb2 import HashKVRequest, PutRequest, RangeRequest
+from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVStub, MaintenanceStub
+from cluster.rpc.engine import create_channel
+from runtime import Runtime
+from runtime.process import StopSignal
+from runtime.sim import Limits, Outcome, SimHost, SwarmOptions, World, run
+from services.kv.config import AdminConfig, KvConfig, KvSection
+from services.kv.main import serve_on
+from tests.sim.revisions import Operation, check_revisions
+
+MEMBERS = ("kv-1", "kv-2", "kv-3")
+CLIENTS = ("client-1", "client-2", "client-3")
+KEYS = (b"a", b"b")
+CALL_TIMEOUT_S = 3.0
+FAULTS_S = 30.0
+"""How long things are broken."""
+CONVERGED_S_MAX = 120.0
+"""How long everything may take to work again once nothing is broken any more."""
+
+
+class NotConverged(AssertionError):
+    """All is healed, and the cluster still does not serve."""
+
+
+class KvCluster:
+    """The members, the clients and what they saw."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.members = [world.host(name) for name in MEMBERS]
+        self.clients = [world.host(name) for name in CLIENTS]
+        self.history: list[Operation] = []
+        self.stopping = False
+        self.writes = 0
+
+    def boot_members(self) -> None:
+        """Starts every member that does not run."""
+        for member in self.members:
+            if member.process is None:
+                self.boot(member)
+
+    def boot(self, member: SimHost) -> None:
+        """Starts one member."""
+
+        async def main(runtime: Runtime) -> None:
+            await serve_on(runtime, _config(member.name), StopSignal(), engine="orrery")
+
+        member.boot(main)
+
+    def boot_clients(self) -> list["asyncio.Future[None]"]:
+        """Starts the clients; they end when told to stop."""
+        return [client.boot(lambda runtime, name=client.name: self._work(runtime, name)) for client in self.clients]  # type: ignore[misc]
+
+    async def _work(self, runtime: Runtime, name: str) -> None:
+        channels = [_channel(runtime, member) for member in MEMBERS]
+        stubs = [KVStub(channel) for channel in channels]
+        # Clients stop with the faults: members are compared when nothing is written any more.
+        while not self.stopping:
+            await self._operate(runtime, name, stubs[runtime.random.integer(0, len(stubs))])
+            await asyncio.sleep(runtime.random.random() * 0.2)
+        for channel in channels:
+            await channel.close()
+
+    async def _operate(self, runtime: Runtime, name: str, stub: KVStub) -> None:
+        key = KEYS[runtime.random.integer(0, len(KEYS))]
+        is_put = runtime.random.random() < 0.5
+        operation = Operation(name, key, self.world.virtual_s, is_put)
+        self.history.append(operation)
+        try:
+            if is_put:
+                self.writes += 1
+                operation.value = b"%s-%d" % (name.encode(), self.writes)
+                put = await stub.Put(PutRequest(key=key, value=operation.value), timeout=CALL_TIMEOUT_S)
+                operation.revision = put.header.revision
+            else:
+                found = await stub.Range(RangeRequest(key=key), timeout=CALL_TIMEOUT_S)
+                if found.kvs:
+                    operation.value, operation.revision = found.kvs[0].value, found.kvs[0].mod_revision
+        except grpc.aio.AioRpcError:
+            # Whatever was said: no answer, no claim.
+            return
+        operation.end_s = self.world.virtual_s
+
+    async def break_things(self, *, for_s: float) -> None:
+        """Faults by the seed, one after another, overlapping; at least one member may always be up, or none."""
+        world, random, net = self.world, self.world.random, self.world.net
+        until_s = world.virtual_s + for_s
+        names = [*MEMBERS, *CLIENTS]
+        while world.virtual_s < until_s:
+            await asyncio.sleep(random.expovariate(1.0))
+            member = random.choice(self.members)
+            other = random.choice([name for name in names if name != member.name])
+            match random.randrange(12):
+                case 0:
+                    member.crash()
+                case 1:
+                    member.kill()
+                case 2 | 3:
+                    self.boot_members()
+                case 4:
+                    member.pause()
+                case 5:
+                    member.resume()
+                case 6:
+                    net.isolate(member.name)
+                case 7:
+                    net.cut(member.name, other, both=random.random() < 0.5)
+                case 8:
+                    net.clog(member.name, other)
+                case 9:
+                    net.reset(member.name, other)
+                case 10:
+                    net.half_open(member.name, other)
+                case _:
+                    net.heal()
+            if random.random() < 0.2:
+                member.clock.step(random.uniform(-100, 100))
+
+    async def heal(self) -> None:
+        """Ends every fault, then waits until every member serves and holds the same. Raises NotConverged."""
+        self.world.net.heal()
+        for member in self.members:
+            member.resume()
+        self.boot_members()
+        started_s = self.world.virtual_s
+        asker = self.world.host("asker")
+        try:
+            async with asyncio.timeout(CONVERGED_S_MAX):
+                await asker.boot(self._converge)
+        except TimeoutError as error:
+            raise NotConverged(f"not after {CONVERGED_S_MAX} s\n{self.world.loop.describe_waiting()}") from error
+        asker.tell(f"converged in {self.world.virtual_s - started_s:.3f} s")
+
+    async def _converge(self, runtime: Runtime) -> None:
+        for member in MEMBERS:
+            channel = _channel(runtime, member)
+            while True:
+                try:
+                    await KVStub(channel).Put(PutRequest(key=b"final", value=member.encode()), timeout=CALL_TIMEOUT_S)
+                    break
+                except grpc.aio.AioRpcError:
+                    await asyncio.sleep(0.2)
+            await channel.close()
+        while len(hashes := await self._hashes(runtime)) != 1 or None in hashes:
+            await asyncio.sleep(0.2)
+
+    async def _hashes(self, runtime: Runtime) -> set[int | None]:
+        hashes: set[int | None] = set()
+        for member in MEMBERS:
+            channel = _channel(runtime, member)
+            try:
+                # A linearizable read first: what it sees, the member has applied.
+                await KVStub(channel).Range(RangeRequest(key=b"final"), timeout=CALL_TIMEOUT_S)
+                answer = await MaintenanceStub(channel).HashKV(HashKVRequest(), timeout=CALL_TIMEOUT_S)
+                hashes.add(answer.hash)
+            except grpc.aio.AioRpcError:
+                hashes.add(None)
+            await channel.close()
+        return hashes
+
+
+def _channel(runtime: Runtime, member: str) -> grpc.aio.Channel:
+    return create_channel(f"{member}:2379", net=runtime.net, random=runtime.random)
+
+
+def _config(name: str) -> KvConfig:
+    return KvConfig(
+        node=name,
+        data_dir="the simulated disk",
+        admin=AdminConfig(listen="0.0.0.0:2381"),
+        kv=KvSection(
+            listen="0.0.0.0:2379",
+            advertise=f"{name}:2379",
+            members=tuple(f"{member}={member}:2380" for member in MEMBERS),
+        ),
+    )
+
+
+async def scenario(world: World) -> None:
+    """Boots, works, breaks, heals, converges, judges."""
+    logging.getLogger("orrery").setLevel(logging.CRITICAL)
+    cluster = KvCluster(world)
+    cluster.boot_members()
+    clients = cluster.boot_clients()
+    await cluster.break_things(for_s=FAULTS_S)
+    cluster.stopping = True
+    await cluster.heal()
+    async with asyncio.timeout(CONVERGED_S_MAX):
+        await asyncio.gather(*clients)
+    answered = check_revisions(cluster.history)
+    assert answered > 0, "nobody was served at all, not even after all was healed"
+
+
+def play(seed: int, *, options: SwarmOptions | None = None) -> Outcome:
+    """One run of `scenario`. Raises SimulationFailed."""
+    return run(seed, scenario, options=options, limits=Limits(virtual_s_max=600.0))
+
+
+def main(seeds: Sequence[str]) -> None:
+    """Prints each seed's outcome."""
+    logging.disable(logging.CRITICAL)
+    for seed in seeds:
+        print(play(int(seed)), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
