@@ -17,35 +17,21 @@ import gc
 import heapq
 import math
 import random
-import socket
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
-from typing import Any, Literal, Protocol, TypeVar, TypeVarTuple
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from typing import Any, TypeVar, TypeVarTuple
 
-from runtime.sim.errors import Deadlock, LimitReached, NotSimulated
+from runtime.sim.errors import Deadlock, LimitReached
 from runtime.sim.handles import SimFuture, SimHandle, SimTask
 from runtime.sim.incarnation import OWNER, Incarnation
+from runtime.sim.networking import NetworkingLoop
+from runtime.sim.reporting import ReportingLoop
 from runtime.sim.scheduler import Schedule, make_scheduler
 from runtime.sim.trace import Trace
-from runtime.sim.unsupported import RefusingLoop
 from runtime.sim.waiting import describe_waiting
 
 T = TypeVar("T")
-P = TypeVar("P", bound=asyncio.BaseProtocol)
 Ts = TypeVarTuple("Ts")
-AddressInfo = (
-    tuple[Literal[socket.AddressFamily.AF_INET], socket.SocketKind, int, str, tuple[str, int]]
-    | tuple[
-        Literal[socket.AddressFamily.AF_INET6],
-        socket.SocketKind,
-        int,
-        str,
-        tuple[str, int, int, int] | tuple[int, bytes],
-    ]
-)
-"""What typeshed says that `getaddrinfo` gives; here always the first kind."""
-ExceptionContext = dict[str, Any]
-ExceptionHandler = Callable[[asyncio.AbstractEventLoop, ExceptionContext], object]
 
 STEPS_AT_ONE_TIME_MAX = 1_000_000
 """Steps without virtual time moving, after which the run counts as spinning."""
@@ -57,32 +43,7 @@ EXECUTOR_DELAY_S_MEAN = 0.0005
 """How long the work of a thread takes on average, when the seed does not let it end at once."""
 
 
-class Network(Protocol):
-    """What the loop asks of SimNet."""
-
-    def address_of(self, name: str) -> str:
-        """The address of a name. Raises socket.gaierror."""
-        ...
-
-    async def create_server(
-        self,
-        factory: Callable[[], asyncio.BaseProtocol],
-        name: str | Sequence[str] | None,
-        port: int,
-        *,
-        tls: object,
-    ) -> asyncio.Server:
-        """Listens."""
-        ...
-
-    async def create_connection(
-        self, factory: Callable[[], P], name: str, port: int, *, tls: object
-    ) -> tuple[asyncio.Transport, P]:
-        """Connects."""
-        ...
-
-
-class SimLoop(RefusingLoop):
+class SimLoop(NetworkingLoop, ReportingLoop):
     """Runs callbacks, tasks and timers of all hosts of a world in one thread. Made by `World`, seldom by hand."""
 
     def __init__(
@@ -94,6 +55,7 @@ class SimLoop(RefusingLoop):
         virtual_s_max: float = math.inf,
         trace: Trace | None = None,
     ) -> None:
+        super().__init__()
         self.identities = 0
         """Counts callbacks, tasks and hashed futures; each draws its number here."""
         self.trace = trace if trace is not None else Trace(record=False)
@@ -107,9 +69,6 @@ class SimLoop(RefusingLoop):
         self.world.offset_s = source.uniform(1e3, 1e5)
         self.incarnations = [self.world]
         """All that ever lived, in the order of their birth."""
-        self.failure: BaseException | None = None
-        """The first error that nobody handled; it ends the run."""
-        self.network: Network | None = None
         self._random = source
         self._scheduler = make_scheduler(schedule, source)
         self._timers: list[tuple[float, int, SimHandle]] = []
@@ -119,7 +78,6 @@ class SimLoop(RefusingLoop):
         self._running = False
         self._closed = False
         self._asyncgen_owners: dict[int, Incarnation] = {}
-        self._exception_handler: ExceptionHandler | None = None
 
     # Time
 
@@ -305,48 +263,6 @@ class SimLoop(RefusingLoop):
             self._current = before
             asyncio._set_running_loop(running)
 
-    # The network, if the world has one
-
-    async def getaddrinfo(
-        self, host: bytes | str | None, port: bytes | str | int | None, **_: object
-    ) -> "list[AddressInfo]":
-        """The one address of a simulated host. Raises socket.gaierror."""
-        address = self._network().address_of(host.decode() if isinstance(host, bytes) else host or "")
-        return [
-            (socket.AddressFamily.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, int(str(port or 0))))
-        ]
-
-    async def create_server(
-        self,
-        protocol_factory: Callable[[], asyncio.BaseProtocol],
-        host: str | Sequence[str] | None = None,
-        port: int | None = None,
-        *,
-        ssl: object = None,
-        **_: object,
-    ) -> asyncio.Server:
-        """Listens on the host whose code asks. Raises OSError, NotSimulated for TLS."""
-        return await self._network().create_server(protocol_factory, host, port or 0, tls=ssl)
-
-    async def create_connection(
-        self,
-        protocol_factory: Callable[[], P],
-        host: str | None = None,
-        port: int | None = None,
-        *,
-        ssl: object = None,
-        **_: object,
-    ) -> tuple[asyncio.Transport, P]:
-        """Connects from the host whose code asks. Raises OSError, NotSimulated for TLS."""
-        if host is None or port is None:
-            raise NotSimulated("create_connection by a socket")
-        return await self._network().create_connection(protocol_factory, host, port, tls=ssl)
-
-    def _network(self) -> "Network":
-        if self.network is None:
-            raise NotSimulated("the network of a loop without a world")
-        return self.network
-
     # Running
 
     def run_until_complete(self, future: Generator[Any, None, T] | Awaitable[T]) -> T:
@@ -499,49 +415,6 @@ class SimLoop(RefusingLoop):
 
     async def shutdown_asyncgens(self) -> None:
         """Nothing to do: what is left is dropped with its host."""
-
-    # Errors that nobody handled
-
-    def call_exception_handler(self, context: ExceptionContext) -> None:
-        """Takes an error that nobody handled: it ends the run, unless a handler was set or its host is dead."""
-        owner = context.get("owner") or getattr(context.get("future") or context.get("task"), "owner", None)
-        if isinstance(owner, Incarnation) and not owner.alive:
-            return
-        if self._exception_handler is not None:
-            self._exception_handler(self, context)
-        else:
-            self.default_exception_handler(context)
-
-    def default_exception_handler(self, context: ExceptionContext) -> None:
-        """Ends the run."""
-        who = f" ({', '.join(f'{key}={value!r}' for key, value in context.items() if key in ('task', 'future'))})"
-        error = context.get("exception")
-        self.fail(error if isinstance(error, BaseException) else RuntimeError(context.get("message", "") + who))
-        if isinstance(error, BaseException):
-            error.add_note(f"nobody handled it: {context.get('message')}{who}")
-
-    def fail(self, error: BaseException) -> None:
-        """Ends the run with this error, if it is the first."""
-        if self.failure is None:
-            self.failure = error
-        self._stopping = True
-
-    def set_exception_handler(self, handler: ExceptionHandler | None) -> None:
-        """Hears of errors that nobody handled, instead of ending the run; None restores that."""
-        self._exception_handler = handler
-
-    def get_exception_handler(self) -> ExceptionHandler | None:
-        """What was set."""
-        return self._exception_handler
-
-    def get_debug(self) -> bool:
-        """Always False: asyncio's debug mode measures real time."""
-        return False
-
-    def set_debug(self, enabled: bool) -> None:
-        """Raises NotSimulated when switched on."""
-        if enabled:
-            raise NotSimulated("debug mode")
 
 
 def _run_in_line(future: "asyncio.Future[T]", function: Callable[[*Ts], T], arguments: tuple[*Ts]) -> None:

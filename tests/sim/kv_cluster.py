@@ -12,6 +12,7 @@ import asyncio
 import functools
 import logging
 import unittest.mock
+from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
@@ -28,6 +29,9 @@ from services.kv import main as kv_main
 from services.kv.config import AdminConfig, KvConfig, KvSection
 from services.kv.main import serve_on
 from tests.sim.revisions import Operation, check_revisions
+
+if TYPE_CHECKING:
+    from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVAsyncStub
 
 MEMBERS = ("kv-1", "kv-2", "kv-3")
 CLIENTS = ("client-1", "client-2", "client-3")
@@ -74,7 +78,7 @@ class KvCluster:
 
     async def _work(self, runtime: Runtime, name: str) -> None:
         channels = [_channel(runtime, member) for member in MEMBERS]
-        stubs = [KVStub(channel) for channel in channels]
+        stubs: list[KVAsyncStub] = [KVStub(channel) for channel in channels]
         # Clients stop with the faults: members are compared when nothing is written any more.
         while not self.stopping:
             await self._operate(runtime, name, stubs[runtime.random.integer(0, len(stubs))])
@@ -82,7 +86,7 @@ class KvCluster:
         for channel in channels:
             await channel.close()
 
-    async def _operate(self, runtime: Runtime, name: str, stub: KVStub) -> None:
+    async def _operate(self, runtime: Runtime, name: str, stub: "KVAsyncStub") -> None:
         key = KEYS[runtime.random.integer(0, len(KEYS))]
         is_put = runtime.random.random() < 0.5
         operation = Operation(name, key, self.world.virtual_s, is_put)

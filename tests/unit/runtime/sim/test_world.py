@@ -11,7 +11,7 @@ import pytest
 from runtime.buggify import buggify
 from runtime.failpoints import failpoint, register
 from runtime.runtime import Runtime
-from runtime.sim import HostCrashed, Leak, Limits, LimitReached, SimulationFailed, SwarmOptions, World, run
+from runtime.sim import HostCrashed, Leak, LimitReached, Limits, SimulationFailed, SwarmOptions, World, run
 
 PROGRAM = Path(__file__).with_name("leaky_program.py")
 ROOT = Path(__file__).parents[4]
