@@ -160,3 +160,11 @@ def test_buggify_is_off_in_production_and_chosen_by_the_seed_here() -> None:
     assert sum(count == 0 for count in fired) >= 30
     assert max(fired) < 300
     assert not any(buggify("test.sometimes") for _ in range(1000))
+
+
+def test_the_example_of_the_document_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "docs" / "simulator.md").read_text()
+    example = text.partition("```python\n")[2].partition("```")[0]
+    exec(compile(example, "docs/simulator.md", "exec"), {"__name__": "example"})
+    assert "Outcome(seed=7, trace_hash=" in capsys.readouterr().out
+    assert "bytes=10" in example
