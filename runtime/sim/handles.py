@@ -61,9 +61,17 @@ class SimHandle(asyncio.TimerHandle):
         return self is other
 
     def __repr__(self) -> str:
+        return f"<SimHandle {self.identity} {self.what()} of {self.owner.name}>"
+
+    def what(self) -> str:
+        """What it will run, without addresses: recordings of two processes are compared."""
+        if self._cancelled:
+            return "cancelled"
         callback = self._callback
-        name = getattr(callback, "__qualname__", None) or repr(callback)
-        return f"<SimHandle {self.identity} {'cancelled' if self._cancelled else name} of {self.owner.name}>"
+        bound = getattr(callback, "__self__", None)
+        if self.task and isinstance(bound, asyncio.Task):
+            return f"step of {bound.get_name()}"
+        return str(getattr(callback, "__qualname__", None) or type(callback).__qualname__)
 
     def cancel(self) -> None:
         """Makes the callback never run."""

@@ -323,7 +323,7 @@ class SimLoop(NetworkingLoop, ReportingLoop):
             self._current = owner
             trace.value = hash((trace.value, handle.identity, handle.task, owner.index, self.virtual_s))
             if recorded is not None:
-                recorded.append(f"{self.virtual_s:.9f} {owner.name} step {handle!r} [{trace.hex()}]")
+                recorded.append(f"{self.virtual_s:.9f} {owner.name} {handle.identity} {handle.what()} [{trace.hex()}]")
             try:
                 handle._context.run(handle._callback, *handle._args)
             except (SystemExit, KeyboardInterrupt):

@@ -1,6 +1,6 @@
 """A program for the determinism tests: plays seeds and prints their trace hashes, one a line.
 
-    python leaky_program.py {clean|ids|strings|clock|entropy|early-clock} SEED...
+    python leaky_program.py {clean|task-ids|ids|strings|clock|entropy|early-clock} SEED...
 
 All kinds but `clean` have a planted leak. It is run in processes of its own, with different PYTHONHASHSEEDs.
 """
@@ -14,6 +14,7 @@ from time import perf_counter_ns as imported_before_the_guard
 
 from runtime import Runtime
 from runtime.sim import SimulationFailed, World, run
+from runtime.sim.handles import SimTask
 
 
 class Ticket:
@@ -22,6 +23,8 @@ class Ticket:
 
 def main() -> None:
     kind = sys.argv[1]
+    if kind == "task-ids":
+        SimTask.__hash__ = asyncio.Task.__hash__  # type: ignore[method-assign]
     # Addresses must differ between processes even where the kernel does not randomize them.
     ballast = [bytearray(size) for size in random.Random(os.urandom(8)).choices(range(1, 600), k=2000)]
 
@@ -70,8 +73,10 @@ def main() -> None:
                 await asyncio.sleep(round_number * 0.1)
             # Sets of tasks and futures are in order: they hash by number here.
             tasks = {loop.create_task(asyncio.sleep(runtime.random.random() / 10)) for _ in range(5)}
-            while tasks:
-                _, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            _, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def clients(runtime: Runtime) -> None:
         async with asyncio.TaskGroup() as group:
