@@ -8,7 +8,7 @@ STAMPS := $(VENV)/.stamps
 PROTOS := $(shell find proto -name '*.proto' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down test lint types format proto lock image ci clean
+.PHONY: bench-rpc help setup up down test lint types format proto lock image ci clean
 
 help: ## show what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ format: setup ## rewrite the sources in the house's format
 
 lock: $(STAMPS)/dependencies ## resolve the lock files anew from pyproject.toml (names, versions and hashes only)
 	@tools/lock
+
+bench-rpc: setup ## the RPC engines side by side: table and plot in build/bench-rpc (needs h2load)
+	@$(BIN)/python -m bench.rpc
 
 ci: ## everything that must hold before a change lands
 	@.ci/run
