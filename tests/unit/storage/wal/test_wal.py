@@ -7,6 +7,7 @@ WalCorrupted. One test switches the sync off and shows that these checks notice.
 """
 
 import asyncio
+import errno
 import random
 from dataclasses import dataclass, field
 
@@ -15,9 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime import Disk, SyncFailed
+from runtime.failpoints import arm, disarm_all
 from runtime.sim import SeededRandomness, SimDisk
 from storage.wal import Wal, WalCorrupted, WalFull
 from storage.wal.segment import LOG_ID_BYTES, SegmentHeader, encode_frame
+from storage.wal.wal import AFTER_WRITE
 
 
 class StillClock:
@@ -334,3 +337,19 @@ async def test_arbitrary_bytes_never_confuse_the_parser(pieces: list[bytes], wit
         return
     assert list(found.values()) in ([], [b"one", b"two"])
     await wal.close()
+
+
+async def test_an_error_at_a_failpoint_is_told_to_every_waiter() -> None:
+    disk = SimDisk(random.Random(1))
+    wal, _ = await open_wal(disk)
+    arm(AFTER_WRITE, raise_eio, first=1)
+    try:
+        with pytest.raises(SyncFailed):
+            await wal.append([b"x"])
+        assert wal.failure is not None
+    finally:
+        disarm_all()
+
+
+def raise_eio() -> None:
+    raise OSError(errno.EIO, "failpoint")
