@@ -1,5 +1,6 @@
 """The replicated state machine that services use."""
 
+from cluster.replica.host import ReplicaHost
 from cluster.replica.interface import (
     Leadership,
     NoLeader,
@@ -13,6 +14,7 @@ from cluster.replica.interface import (
     Status,
 )
 from cluster.replica.local import LocalReplica
+from cluster.replica.replica import Replica
 
 __all__ = [
     "Leadership",
@@ -21,7 +23,9 @@ __all__ = [
     "Overloaded",
     "ProposalTimeout",
     "ReadTimeout",
+    "Replica",
     "ReplicaError",
+    "ReplicaHost",
     "ReplicaStopped",
     "Replicated",
     "StateMachine",

@@ -101,6 +101,8 @@ class KvNode:
         self._cluster = ClusterHead(self.calls)
         self._maintenance = MaintenanceHead(self.calls, self.reclaimer, settings.etcd_version, transfer_leader)
         self._peer = LessorHead(self.lessor)
+        self.has_caught_up = False
+        """Whether this member has, since it started, once had everything that was acknowledged before."""
 
     def add_client_heads(self, server: aio.Server) -> None:
         """Registers the etcd API."""
@@ -126,6 +128,7 @@ class KvNode:
             try:
                 # What is known must not be judged before the log has been read to its present end.
                 await self.replica.read_barrier(timeout_s=self.settings.limits.request_timeout_s)
+                self.has_caught_up = True
                 if self.machine.members.get(member.id) == wanted:
                     return
                 await self.replica.propose(

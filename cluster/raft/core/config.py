@@ -51,7 +51,7 @@ class RaftConfig:
     pre_vote: bool = True
     """Ask whether an election could be won before raising the term (thesis, 9.6)."""
     check_quorum: bool = True
-    """A leader that hears from no quorum steps down; who hears from a leader ignores candidates (thesis, 6.2, 4.2.3)."""
+    """A leader without a quorum steps down; who hears from a leader ignores candidates (thesis, 6.2 and 4.2.3)."""
     safeguards: Safeguards = field(default_factory=Safeguards)
 
     def __post_init__(self) -> None:

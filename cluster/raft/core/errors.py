@@ -24,6 +24,13 @@ class ProposalDropped(Exception):
         self.reason = reason
 
 
+class InvariantBroken(Exception):
+    """Raft's own guarantees do not hold here: a disk lost what it had synced, or somebody broke the protocol.
+
+    The member must stop: whatever it says from now on may be wrong.
+    """
+
+
 class ReadDropped(Exception):
     """The read was not started. Reads have no effect, so asking again is safe."""
 

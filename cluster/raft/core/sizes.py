@@ -10,6 +10,9 @@ from cluster.raft.core.types import Entry
 ENTRY_OVERHEAD_BYTES = 16
 """Added to each entry's data: without it, empty entries would pass every limit in any number."""
 
+ENTRIES_PER_SLICE_MAX = 8192
+"""The most entries read from the log at once: a follower that is far behind must not cost a scan of all it lacks."""
+
 _data = itemgetter(3)
 
 

@@ -34,7 +34,7 @@ class EntryKind(IntEnum):
 class Entry(NamedTuple):
     """One position of the replicated log."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # the field hides tuple.index, which nobody needs here
     term: int
     kind: EntryKind
     data: bytes
@@ -61,7 +61,7 @@ class Configuration(NamedTuple):
 class SnapshotMeta(NamedTuple):
     """Where in the log a snapshot stands, and the membership at that point."""
 
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]  # the field hides tuple.index, which nobody needs here
     term: int = 0
     configuration: Configuration = Configuration()
 
@@ -112,7 +112,7 @@ class Message:
 class ReadState(NamedTuple):
     """A read that became safe: serve it from a state machine that has applied `index`."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # the field hides tuple.index, which nobody needs here
     context: bytes
 
 

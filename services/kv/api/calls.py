@@ -96,6 +96,8 @@ class Calls:
         self.machine = machine
         self.identity = identity
         self.limits = limits
+        self.proposals_failed = 0
+        """Proposals whose outcome was not learnt, or that were never made."""
         self.gate = LeaderGate(replica, LEADERLESS_ELECTIONS * limits.election_timeout_s)
 
     def header(self, revision: int) -> ResponseHeader:
@@ -123,6 +125,7 @@ class Calls:
         try:
             result = await self.replica.propose(command, timeout_s=self.limits.request_timeout_s)
         except ReplicaError as error:
+            self.proposals_failed += 1
             raise Refused(refusal_of(error)) from error
         if isinstance(result, Refusal):
             raise Refused(result)
