@@ -26,4 +26,4 @@ def health(admin: str) -> int:
 
 def default_admin() -> str:
     """Where the process of this container serves its admin port."""
-    return os.environ.get("ORRERY_ADMIN_LISTEN", "127.0.0.1:2381")
+    return os.environ.get("ORRERY_ADMIN__LISTEN", "127.0.0.1:2381")

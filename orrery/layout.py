@@ -1,6 +1,5 @@
 """Who runs where in a local cluster: names, ports, and the configuration each process gets."""
 
-import ipaddress
 import json
 from dataclasses import dataclass
 
@@ -92,13 +91,3 @@ peer_listen = {quoted(node.address(node.peer_port))}
 members = {quoted(members)}
 cluster_token = {quoted(state.cluster_token)}
 """
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a listener there. Names other than localhost count as outside."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

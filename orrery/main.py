@@ -104,14 +104,14 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = add("serve", "run one process in the foreground: what a container runs", cluster=False)
     serve.add_argument("service", metavar="SERVICE")
-    serve.add_argument("--config", metavar="FILE", help="its TOML file; ORRERY_* variables go before it")
+    serve.add_argument("--config", metavar="FILE", help="its TOML file, below ORRERY_* (default: $ORRERY_CONFIG)")
     serve.add_argument("--node", help="overrides `node`")
     serve.add_argument("--data-dir", metavar="DIR", help="overrides `data_dir`")
     serve.add_argument("--log-file", metavar="FILE", help="append to a file that is kept within bounds")
     serve.add_argument("--insecure", action="store_true", help="let it listen where other machines can reach it")
 
     health = add("health", "exit 0 when a process is ready, for health checks", cluster=False)
-    health.add_argument("--admin", metavar="HOST:PORT", help="its admin port (default: $ORRERY_ADMIN_LISTEN)")
+    health.add_argument("--admin", metavar="HOST:PORT", help="its admin port (default: $ORRERY_ADMIN__LISTEN)")
     add("version", "print the version", cluster=False)
     return parser
 

@@ -100,6 +100,13 @@ def spawn(
     return child
 
 
+def reap() -> None:
+    """Takes note of the children that have ended; until then they are zombies."""
+    for child in _started:
+        child.poll()
+    _started[:] = [child for child in _started if child.returncode is None]
+
+
 def describe(pid: int) -> str:
     """A process's command line for a person, cut to 80 characters; empty when it cannot be seen."""
     try:

@@ -17,8 +17,9 @@ from pathlib import Path
 from orrery import processes
 from orrery.admin_client import Unreachable, get
 from orrery.errors import OperatorError
-from orrery.layout import Node, configuration, is_loopback, node_names, node_of, nodes_of
+from orrery.layout import PORT_BASE, Node, configuration, node_names, node_of, nodes_of
 from orrery.logs import last_lines
+from orrery.loopback import is_loopback
 from orrery.ports import problem_with
 from orrery.services import SERVICES
 from orrery.state import ClusterDirectory, ClusterState, NodeState, write_atomically
@@ -47,7 +48,7 @@ def serve_command(directory: ClusterDirectory, node: Node) -> list[str]:
 
 
 def environment_for_nodes(environment: Mapping[str, str]) -> dict[str, str]:
-    """A node's environment: ours without ORRERY_* except ORRERY_LOG_*.
+    """A node's environment: ours without ORRERY_* except ORRERY_LOG__*.
 
     Its file says everything, and a variable that is meant for this command (ORRERY_DATA_DIR) or one process would
     otherwise override it in all of them alike.
@@ -55,7 +56,7 @@ def environment_for_nodes(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if not name.startswith("ORRERY_") or name.startswith("ORRERY_LOG_")
+        if not name.startswith("ORRERY_") or name.startswith("ORRERY_LOG__")
     }
 
 
@@ -103,7 +104,7 @@ class Supervisor:
                     )
             port_base, profile, host = known.port_base, known.profile, known.host
         token = known.cluster_token if known is not None else secrets.token_hex(8)
-        state = ClusterState(host, port_base or 23790, profile or "standard", token)
+        state = ClusterState(host, port_base or PORT_BASE, profile or "standard", token)
         wanted = [*(known.services if known is not None else ()), *services]
         for service in dict.fromkeys(wanted):
             for name in node_names(service, state.profile):
@@ -254,8 +255,7 @@ class Supervisor:
             raise OperatorError("\n".join(problems) + "\nFree it, or choose others with --port-base.")
 
     def _reap(self) -> None:
-        for child in self.children.values():
-            child.poll()
+        processes.reap()
 
     def _wait_gone(self, name: str, node: NodeState, within_s: float) -> bool:
         gone = processes.wait_gone(node.pid, node.start, within_s)

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from orrery import processes
 from orrery.errors import OperatorError
-from orrery.layout import is_loopback, nodes_of
+from orrery.layout import nodes_of
 from orrery.logs import last_lines
+from orrery.loopback import is_loopback
 from orrery.services import SERVICES
 from orrery.state import ClusterDirectory, ClusterState
 from orrery.status import rows_of, table_of
@@ -101,8 +103,7 @@ def _watch(directory: ClusterDirectory, supervisor: Supervisor, started: Cluster
     lived = {name: node.pid for name, node in started.nodes.items()}
     while True:
         time.sleep(WATCH_S)
-        for child in supervisor.children.values():
-            child.poll()
+        processes.reap()
         state = directory.load()
         if state is None:
             print("The cluster was wiped by another command.")

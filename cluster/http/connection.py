@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from typing import cast
 
 from cluster.http.address import join_address
 from cluster.http.limits import Limits
@@ -59,7 +60,8 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Starts the idle clock."""
-        assert isinstance(transport, asyncio.Transport)
+        # Not isinstance: uvloop's transports are asyncio's by their methods only.
+        transport = cast("asyncio.Transport", transport)
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         peer = transport.get_extra_info("peername")

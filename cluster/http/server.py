@@ -1,6 +1,7 @@
 """Listens, and counts who is connected."""
 
 import asyncio
+from typing import cast
 
 from cluster.http.address import join_address, split_address
 from cluster.http.connection import HttpConnection
@@ -16,8 +17,7 @@ class _Refused(asyncio.Protocol):
     """Takes the place of a connection above the limit."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.abort()
+        cast("asyncio.Transport", transport).abort()
 
 
 class HttpServer:

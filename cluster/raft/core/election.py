@@ -46,7 +46,29 @@ def answer_request(core: Core, message: Message) -> None:
             core.election_elapsed = 0
             core.vote = message.source
     else:
-        core.send(Message(kind, core.id, message.source, core.term, reject=True))
+        committed = core.log.committed
+        core.send(
+            Message(
+                kind,
+                core.id,
+                message.source,
+                core.term,
+                index=committed,
+                log_term=core.log.term(committed),
+                reject=True,
+            )
+        )
+
+
+def learn_commit(core: Core, message: Message) -> None:
+    """A rejection tells which entry its sender knows to be committed; a log that has the entry may commit up to it.
+
+    Without this a group can be stuck (TiKV's raft-rs found it): a membership takes effect when it is applied, so a
+    voter that has a committed change but does not know of its commitment asks by the old membership, and those who
+    applied the change no longer stand themselves. Fails without: the explorer's runs that reconfigure two members.
+    """
+    if message.reject and message.index > core.log.committed and core.log.matches(message.index, message.log_term):
+        core.log.commit_to(message.index)
 
 
 def may_campaign(core: Core) -> bool:
@@ -58,7 +80,8 @@ def may_campaign(core: Core) -> bool:
 
 def _has_unapplied_configuration(core: Core) -> bool:
     # A committed change that is not applied here yet may say that another quorum counts.
-    low, high = core.log.applied + 1, core.log.committed + 1
+    # Nothing is looked for before the log's start: a snapshot, even one that is not applied yet, brought its own.
+    low, high = max(core.log.applied + 1, core.log.first_index), core.log.committed + 1
     while low < high:
         entries = core.log.entries(low, high, core.config.committed_bytes_per_ready_max)
         if any(entry.kind is EntryKind.CONFIGURATION for entry in entries):

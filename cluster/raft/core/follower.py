@@ -2,7 +2,6 @@
 
 from cluster.raft.core import election
 from cluster.raft.core.state import Core
-from cluster.raft.core.tracker.tracker import members
 from cluster.raft.core.types import NO_NODE, Message, MessageKind, ReadState, SnapshotMeta
 
 FORWARDED = frozenset({MessageKind.PROPOSE, MessageKind.READ_INDEX, MessageKind.TRANSFER_LEADER})
@@ -90,11 +89,13 @@ def _install(core: Core, message: Message) -> None:
 
 
 def restore(core: Core, snapshot: SnapshotMeta) -> bool:
-    """Takes a snapshot in place of the log. False when it brings nothing, or is not meant for this member."""
+    """Takes a snapshot in place of the log. False when it brings nothing.
+
+    A snapshot without this member in its membership is taken, too (etcd refuses it): the member may have been added
+    after the snapshot, and refusing the only one that there is would keep it out for ever.
+    """
     log = core.log
     if snapshot.index <= log.committed:
-        return False
-    if core.id not in members(snapshot.configuration):
         return False
     if log.unstable.snapshot is None and log.matches(snapshot.index, snapshot.term):
         # The entries are here: knowing that they are committed is all that was missing.

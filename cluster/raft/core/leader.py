@@ -274,6 +274,14 @@ def transfer(core: Core, target: int) -> None:
     _hand_over_if_ready(core)
 
 
+def ask_best_to_stand(core: Core) -> None:
+    """Leadership ends here: the voter with the longest log shall stand at once."""
+    voters = core.tracker.voters_but(core.id)
+    if voters:
+        best = max(voters, key=lambda member: core.tracker.progress[member].match)
+        core.outbox.append(Message(MessageKind.TIMEOUT_NOW, core.id, best, core.term))
+
+
 def _hand_over_if_ready(core: Core) -> None:
     if core.tracker.progress[core.transfer_target].match == core.log.last_index:
         core.outbox.append(Message(MessageKind.TIMEOUT_NOW, core.id, core.transfer_target, core.term))

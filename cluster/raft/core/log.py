@@ -164,9 +164,7 @@ class RaftLog:
 
     def write_finished(self, number: int) -> None:
         """A Ready's entries and snapshot are on disk."""
-        snapshot = self.unstable.finished(number)
-        if snapshot is not None:
-            self.handed = max(self.handed, snapshot.index)
+        self.handed = max(self.handed, self.unstable.finished(number))
 
     @property
     def has_committed(self) -> bool:

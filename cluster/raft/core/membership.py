@@ -97,7 +97,9 @@ def switch(core: Core, configuration: Configuration) -> None:
     }
     if core.role is not Role.FOLLOWER and not tracker.is_voter(core.id):
         # It leads, or stands for, a group that it no longer votes in (thesis, 4.2.2). The change is committed, and
-        # its commit went out in the Ready that handed it out.
+        # its commit went out in the Ready that handed it out. A follower is asked to stand, so that nobody waits.
+        if core.role is Role.LEADER:
+            leader.ask_best_to_stand(core)
         core.become_follower(core.term, NO_NODE)
         return
     if core.role is not Role.LEADER:

@@ -15,7 +15,7 @@ from cluster.raft.core.errors import DropReason, ProposalDropped, ReadDropped
 from cluster.raft.core.log import RaftLog
 from cluster.raft.core.sizes import commands_bytes
 from cluster.raft.core.state import Core
-from cluster.raft.core.storage import LogStorage
+from cluster.raft.core.storage import Compacted, LogStorage, Unavailable
 from cluster.raft.core.tracker.progress import Progress, ProgressState
 from cluster.raft.core.tracker.tracker import Tracker
 from cluster.raft.core.types import (
@@ -33,6 +33,8 @@ from cluster.raft.core.types import (
 
 LEADER_ONLY = frozenset({MessageKind.APPEND, MessageKind.HEARTBEAT, MessageKind.SNAPSHOT})
 """Only the leader of their term sends these: whoever gets one knows the leader."""
+
+VOTE_REPLIES = frozenset({MessageKind.VOTE_REPLY, MessageKind.PRE_VOTE_REPLY})
 
 
 class _Handed(NamedTuple):
@@ -106,6 +108,8 @@ class Raft:
         elif 0 < message.term < core.term:
             self._answer_past_term(message)
             return
+        if message.kind in VOTE_REPLIES and core.role is not Role.LEADER:
+            election.learn_commit(core, message)
         if is_request:
             election.answer_request(core, message)
         elif core.role is Role.LEADER:
@@ -354,6 +358,13 @@ class Raft:
     def last_index(self) -> int:
         """The newest entry's index, persisted or not."""
         return self._core.log.last_index
+
+    def entry_term(self, index: int) -> int | None:
+        """The term of one entry of the log, persisted or not; None where it is compacted or not there yet."""
+        try:
+            return self._core.log.term(index)
+        except (Compacted, Unavailable):
+            return None
 
     @property
     def uncommitted_bytes(self) -> int:

@@ -86,16 +86,18 @@ class Unstable:
             self._writes.append(Write(number, last, snapshot.index if snapshot is not None else 0))
         return entries, snapshot
 
-    def finished(self, number: int) -> SnapshotMeta | None:
-        """Ready `number` is on disk. Returns the snapshot that became stable with it, if any."""
+    def finished(self, number: int) -> int:
+        """Ready `number` is on disk. Returns the index of the snapshot that it installed, 0 for none.
+
+        That is so even if a newer snapshot came meanwhile and is on its way itself: the state machine was replaced.
+        """
         if not self._writes or self._writes[0].number != number:
-            return None
+            return 0
         write = self._writes.popleft()
-        stable_snapshot = None
         if self.snapshot is not None and self._snapshot_handed and write.snapshot_index == self.snapshot.index:
-            stable_snapshot, self.snapshot, self._snapshot_handed = self.snapshot, None, False
+            self.snapshot, self._snapshot_handed = None, False
         done = write.valid_through + 1 - self.offset
         if done > 0:
             del self.entries[:done]
             self.offset += done
-        return stable_snapshot
+        return write.snapshot_index

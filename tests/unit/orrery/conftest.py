@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from orrery import processes
 from orrery import supervisor as supervisor_module
 from orrery.layout import Node
 from orrery.main import main
@@ -55,8 +56,9 @@ class Cluster:
     def end(self) -> None:
         state = self.directory.load()
         for node in state.nodes.values() if state is not None else ():
-            if supervisor_module.processes.send(node.pid, node.start, signal.SIGKILL):
-                supervisor_module.processes.wait_gone(node.pid, node.start, 5.0)
+            if processes.send(node.pid, node.start, signal.SIGKILL):
+                processes.wait_gone(node.pid, node.start, 5.0)
+        processes.reap()
 
 
 @pytest.fixture

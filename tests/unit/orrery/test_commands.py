@@ -172,6 +172,7 @@ def test_a_state_that_cannot_be_understood_is_an_error_that_names_the_file(clust
     for command in ("status", "down", "env"):
         assert cluster.run(command) == 1
         assert str(cluster.directory.state_file) in capsys.readouterr().err
+    cluster.directory.state_file.unlink()
 
 
 def test_the_doctor_finds_a_taken_port(cluster: Cluster, capsys: Capture) -> None:

@@ -1,5 +1,6 @@
 import re
 import socket
+from typing import Any
 
 import grpc
 import pytest
@@ -23,7 +24,7 @@ async def test_a_channel_finds_a_server_that_starts_later() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     async with create_channel(f"127.0.0.1:{port}") as channel:
-        call = channel.unary_unary("/test.Nothing/Method")
+        call: Any = channel.unary_unary("/test.Nothing/Method")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call(b"")
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

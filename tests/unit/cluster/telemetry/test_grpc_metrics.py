@@ -46,7 +46,7 @@ class Setup:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.server = create_server(interceptors=[GrpcMetricsInterceptor(self.registry, SystemClock())])
-        handlers = {
+        handlers: dict[str, Any] = {
             "Unary": grpc.unary_unary_rpc_method_handler(unary),
             "ServerStream": grpc.unary_stream_rpc_method_handler(server_stream),
             "ClientStream": grpc.stream_unary_rpc_method_handler(client_stream),
@@ -70,7 +70,7 @@ async def test_calls_of_all_kinds_and_ends_are_counted() -> None:
     await setup.server.start()
     try:
         async with create_channel(f"127.0.0.1:{setup.port}") as channel:
-            call = channel.unary_unary(f"/{SERVICE}/Unary")
+            call: Any = channel.unary_unary(f"/{SERVICE}/Unary")
             assert await call(b"a") == b"a"
             assert await call(b"b") == b"b"
             for request, code in (
@@ -83,14 +83,15 @@ async def test_calls_of_all_kinds_and_ends_are_counted() -> None:
                 assert caught.value.code() is code
             with pytest.raises(grpc.aio.AioRpcError):
                 await call(b"hang", timeout=0.1)
-            assert [part async for part in channel.unary_stream(f"/{SERVICE}/ServerStream")(b"x")] == [b"x", b"x"]
-            assert await channel.stream_unary(f"/{SERVICE}/ClientStream")(iter([b"1", b"2"])) == b"12"
-            assert [part async for part in channel.stream_stream(f"/{SERVICE}/Bidi")(iter([b"1", b"2"]))] == [
-                b"1",
-                b"2",
-            ]
+            stream: Any = channel.unary_stream(f"/{SERVICE}/ServerStream")
+            assert [part async for part in stream(b"x")] == [b"x", b"x"]
+            upload: Any = channel.stream_unary(f"/{SERVICE}/ClientStream")
+            assert await upload(iter([b"1", b"2"])) == b"12"
+            bidirectional: Any = channel.stream_stream(f"/{SERVICE}/Bidi")
+            assert [part async for part in bidirectional(iter([b"1", b"2"]))] == [b"1", b"2"]
+            missing: Any = channel.unary_unary(f"/{SERVICE}/Missing")
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await channel.unary_unary(f"/{SERVICE}/Missing")(b"")
+                await missing(b"")
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
         method = {"grpc_type": "unary", "grpc_method": "Unary"}
