@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -243,8 +244,9 @@ class OrreryCluster:
             wait_for(f"{node} is gone", partial(refuses, address), STOP_SECONDS_MAX)
 
     def start(self, *nodes: str) -> None:
-        for node in nodes:
-            self.command("start", node)
+        # At the same time: `orrery start` waits until its node is ready, which takes a majority of nodes.
+        with ThreadPoolExecutor(len(nodes)) as pool:
+            list(pool.map(partial(self.command, "start"), nodes))
         for node in nodes:
             address = self.client_addresses[NODES.index(node)]
             wait_for(f"{node} accepts connections", partial(accepts, address), START_SECONDS_MAX)

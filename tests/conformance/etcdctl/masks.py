@@ -40,7 +40,7 @@ OPTIONAL: dict[str, tuple[tuple[str, str], ...]] = {
         (r"\d+(?:\.\d+)? [kM]?B", "<size>"),
         (r"\b3\.\d+\.\d+\b", "<version>"),
         (r"(true|false), (true|false), \d+, \d+, \d+,", r"\1, \2, <term>, <index>, <index>,"),
-        (r"(true|false) \| (true|false) \| \d+ \| \d+ \| \d+ \|", r"\1 | \2 | <term> | <index> | <index> |"),
+        (r"(true|false) \| +(true|false) \| +\d+ \| +\d+ \| +\d+ \|", r"\1 | \2 | <term> | <index> | <index> |"),
         (r'"(dbSize|dbSizeInUse|raftIndex|raftAppliedIndex|raftTerm)":\d+', r'"\1":<number>'),
         (r'"(DBSize|RaftIndex|RaftAppliedIndex)" : \d+', r'"\1" : <number>'),
         (r'"leader":<member kv-\d>', '"leader":<member>'),
