@@ -19,6 +19,8 @@ from tests.conformance.clusters import NODES, Cluster
 
 GAP_SECONDS_MAX = 3.0
 """The longest time without an acknowledged write when the leader dies."""
+START_SECONDS_MAX = 3.0
+"""What three processes may take to start, on two cores that do other things, too."""
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -67,6 +69,7 @@ async def test_kill_of_the_leader(orrery: Cluster, tmp_path: Path) -> None:
 async def test_kill_of_everybody(orrery: Cluster, tmp_path: Path) -> None:
     verdict = await endure(orrery, kill_everybody, tmp_path / "history.jsonl")
     assert not verdict.faults, "\n".join(verdict.faults)
+    assert verdict.gap_s_max < GAP_SECONDS_MAX + START_SECONDS_MAX
 
 
 async def test_pause_of_the_leader(orrery: Cluster, tmp_path: Path) -> None:

@@ -278,7 +278,6 @@ def _sizes() -> Iterator[Question]:
 
 
 def _cluster() -> Iterator[Question]:
-    yield Question("alarm: list", "Maintenance.Alarm", pb.AlarmRequest())
     yield Question("the last revision", "KV.Range", pb.RangeRequest(key=b"r/1"))
 
 

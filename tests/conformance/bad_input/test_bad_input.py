@@ -73,3 +73,10 @@ def test_what_etcd_does_not_survive(question: Question, orrery: Cluster) -> None
     answers = ask(address, [question, still])
     assert answers[question.name].startswith("INVALID_ARGUMENT: ")
     assert "header" in answers[still.name]
+
+
+def test_a_list_of_alarms_has_a_header(orrery: Cluster) -> None:
+    """etcd 3.4 leaves the header out, 3.5 and later fill it, and their clients read it. Here the later one is right."""
+    listed = ask(orrery.client_addresses[0], [Question("alarms", "Maintenance.Alarm", pb.AlarmRequest())])["alarms"]
+    assert listed.startswith("header {\n  revision: ")
+    assert "alarms {" not in listed
