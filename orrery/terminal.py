@@ -1,6 +1,7 @@
 """What the operator sees: sober, in colour only where a terminal asks for it."""
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import TextIO
@@ -47,6 +48,10 @@ class Progress:
 
     def update(self, name: str, text: str, colour: str = "") -> None:
         """Says what a node is doing now."""
+        if has_colour(self._stream):
+            # A line that wraps would be two, and the cursor would go back one too few.
+            room = shutil.get_terminal_size().columns - self._width - 3
+            text = text if len(text) <= room else text[: max(0, room - 1)] + "…"
         shown = paint(text, colour, self._stream) if colour else text
         if self._lines[name] == shown:
             return

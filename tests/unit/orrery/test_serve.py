@@ -20,13 +20,16 @@ def test_it_serves_by_its_file_and_options_and_stops_when_asked(tmp_path: Path) 
     command = [sys.executable, str(TINY), "serve", "tiny", "--config", str(config), "--node", "tiny-7"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        address = process.stdout.readline().removeprefix("admin at ").strip()
-        host, port = address.rsplit(":", 1)
-        assert get(host, int(port), "/readyz")[0] == 200
-        assert json.loads(get(host, int(port), "/info")[1])["node"] == "tiny-7"
-        assert main(["health", "--admin", address]) == 0
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        try:
+            address = process.stdout.readline().removeprefix("admin at ").strip()
+            host, port = address.rsplit(":", 1)
+            assert get(host, int(port), "/readyz")[0] == 200
+            assert json.loads(get(host, int(port), "/info")[1])["node"] == "tiny-7"
+            assert main(["health", "--admin", address]) == 0
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(

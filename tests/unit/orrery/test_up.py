@@ -5,6 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +29,15 @@ class Cluster(Protocol):
 
 
 Capture = pytest.CaptureFixture[str]
+
+
+@contextmanager
+def killed(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """A test that fails leaves nothing behind, and does not wait for it."""
+    try:
+        yield
+    finally:
+        process.kill()
 
 
 def nothing_runs(cluster: Cluster) -> bool:
@@ -145,7 +156,7 @@ def test_in_the_foreground_an_interrupt_stops_everything(cluster: Cluster) -> No
     runner = Path(__file__).with_name("run_with_fakes.py")
     command = [sys.executable, str(runner), "up", "--data-dir", str(cluster.directory.root)]
     command += ["--port-base", str(cluster.base)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as foreground:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as foreground, killed(foreground):
         assert foreground.stdout is not None
         for line in foreground.stdout:
             if "Ctrl-C stops" in line:
@@ -153,7 +164,7 @@ def test_in_the_foreground_an_interrupt_stops_everything(cluster: Cluster) -> No
         assert not nothing_runs(cluster)
         foreground.send_signal(signal.SIGINT)
         assert "Stopping." in foreground.stdout.read()
-    assert foreground.returncode == 130
+        assert foreground.wait(10) == 130
     assert nothing_runs(cluster)
     assert {node.desired for node in cluster.directory.require().nodes.values()} == {"stopped"}
 
@@ -163,7 +174,7 @@ def test_in_the_foreground_a_crash_is_told_and_down_elsewhere_ends_it(cluster: C
     command = [sys.executable, str(runner), "up", "--data-dir", str(cluster.directory.root)]
     command += ["--port-base", str(cluster.base)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(command, **pipes) as foreground:  # type: ignore[call-overload]
+    with subprocess.Popen(command, **pipes) as foreground, killed(foreground):  # type: ignore[call-overload]
         for line in foreground.stdout:
             if "Ctrl-C stops" in line:
                 break
@@ -173,4 +184,4 @@ def test_in_the_foreground_a_crash_is_told_and_down_elsewhere_ends_it(cluster: C
                 break
         assert cluster.run("down") == 0
         assert "stopped by another command" in foreground.stdout.read()
-    assert foreground.returncode == 0
+        assert foreground.wait(10) == 0
