@@ -80,7 +80,7 @@ class Member:
 
 async def until(condition: Callable[[], bool], *, timeout_s: float = 20) -> None:
     async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110  # real sockets: there is no event to wait for
+        while not condition():  # real sockets: there is no event to wait for
             await asyncio.sleep(0.01)
 
 
