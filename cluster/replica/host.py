@@ -14,11 +14,14 @@
         await replica.read_barrier(timeout_s=5)
         await host.stop()
 
+The health of a replica: `replica.leadership.leader != 0`, and `read_barrier` returns. The driver's counters are
+`host.raft.counters`, `host.raft.wal.statistics`, `transport.counters[peer]`.
+
 `server` is the `grpc.aio.Server` (or one of its shape) that the service makes, starts and stops: the transport only
 registers its servicer there. The service starts it after its replicas are open.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from cluster.raft.driver import HostOptions, PeerTransport, RaftHost
@@ -45,15 +48,19 @@ class ReplicaHost:
         voters: Sequence[int],
         transport: PeerTransport,
         options: HostOptions | None = None,
+        observe_sync: Callable[[float], None] | None = None,
     ) -> "ReplicaHost":
         """Locks and reads `directory` (relative to the disk's root).
 
         `voters` are the members that found new groups, the same on each of them; later changes of the membership are
-        in the log. Raises DirectoryInUse, ReplicaCorrupted, SyncFailed, OSError, ValueError.
+        in the log. `observe_sync` is told how long each synced write of the log took, in seconds.
+        Raises DirectoryInUse, ReplicaCorrupted, SyncFailed, OSError, ValueError.
         """
         if member_id not in voters:
             raise ValueError(f"member {member_id} is not among the voters {sorted(voters)}")
-        raft = await RaftHost.open(runtime, directory, member_id=member_id, transport=transport, options=options)
+        raft = await RaftHost.open(
+            runtime, directory, member_id=member_id, transport=transport, options=options, observe_sync=observe_sync
+        )
         return ReplicaHost(raft, voters)
 
     async def replica(self, group_id: int, state_machine: StateMachine[ResultT]) -> Replica[ResultT]:
@@ -66,6 +73,9 @@ class ReplicaHost:
         """Serves until `stop`. Raises whatever ended the host; see RaftHost.run."""
         await self.raft.run()
 
-    async def stop(self) -> None:
-        """Stops serving: callers get ReplicaStopped, the log is closed. Raises SyncFailed."""
+    async def stop(self, *, hand_over_s: float = 1.0) -> None:
+        """Stops serving: leadership is handed over first, if that takes no longer than `hand_over_s` seconds; then
+        callers get ReplicaStopped, and the log is closed. Raises SyncFailed.
+        """
+        await self.raft.hand_over(timeout_s=hand_over_s)
         await self.raft.stop()

@@ -90,7 +90,7 @@ class InProcessCluster(Generic[ResultT]):
         for member, host in list(self.hosts.items()):
             if self.runs[member].done():
                 continue
-            await host.stop()
+            await host.stop(hand_over_s=0)
         self.hosts.clear()
         if self.runs:
             await asyncio.wait(self.runs.values())

@@ -36,6 +36,9 @@ PENDING_BYTES_MAX = 64 << 20
 """The same, in bytes of commands."""
 COMMAND_BYTES_MAX = 16 << 20
 """The longest command."""
+PROPOSE_BYTES_MAX = 4 << 20
+"""Commands handed to consensus in one turn; the rest follows in the next ones. A follower forwards them in one
+message, which must stay below what the RPC engine takes."""
 REPROPOSE_TICKS = 12
 """Ticks of silence after which a command is proposed again; twice as many after each time."""
 
@@ -167,11 +170,17 @@ class Replica(Generic[ResultT]):
         lowest = next(iter(pending_map))
         pack, origin, incarnation = ENVELOPE.pack, self._member_id, self._incarnation
         now = self._ticks
-        envelopes = []
-        taken = []
-        for sequence in waiting:
+        envelopes: list[bytes] = []
+        taken: list[int] = []
+        size = 0
+        for position, sequence in enumerate(waiting):
             pending = pending_map.get(sequence)
             if pending is not None:
+                size += len(pending.command)
+                if size > PROPOSE_BYTES_MAX and taken:
+                    self._waiting = waiting[position:]
+                    self._host.schedule(self.group)
+                    break
                 envelopes.append(pack(ENVELOPE_VERSION, origin, incarnation, sequence, lowest) + pending.command)
                 pending.due_tick = now + (REPROPOSE_TICKS << min(pending.attempts, 6))
                 pending.attempts += 1

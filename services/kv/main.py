@@ -16,7 +16,7 @@ from cluster.telemetry import AdminServer, Check, Info, process_registry
 from cluster.telemetry.grpc_metrics import GrpcMetricsInterceptor
 from runtime import Runtime
 from runtime.process import StopSignal
-from runtime.real import real_runtime
+from runtime.real import RealDisk, real_runtime
 from runtime.tasks import TaskScope
 from services.kv.api.calls import RequestLimits
 from services.kv.api.peer import GrpcLeaderLink
@@ -32,7 +32,7 @@ GROUP = 1
 GRPC_OVERHEAD_BYTES = 512 * 1024
 """Requests may be this much larger than the limit before gRPC itself refuses them; below, etcd's message is given."""
 DRAIN_S = 2.0
-"""How long calls under way may take when the process is asked to stop; watches are cut then."""
+"""How long calls under way may take when the process is asked to stop."""
 HANDOVER_S = 1.0
 """How long a leader waits for another to take over before it stops."""
 
@@ -45,7 +45,13 @@ async def serve(config: KvConfig, stop: StopSignal) -> None:
     Raises DirectoryInUse, WrongDataDirectory, OSError when a port is taken; later, whatever ends the replica.
     """
     identity = identify(config.kv.cluster_token, config.node, config.kv.members)
-    await _Process(config, identity, real_runtime(config.data_dir)).run(stop)
+    runtime = real_runtime(config.data_dir)
+    try:
+        await _Process(config, identity, runtime).run(stop)
+    finally:
+        # The lock of the directory would otherwise last as long as the process, which in a test is not this member.
+        if isinstance(runtime.disk, RealDisk):
+            runtime.disk.close()
 
 
 class _Process:
@@ -145,6 +151,7 @@ class _Process:
                 _log.info("serving", extra={"clients": client_url, "admin": admin.address})
                 await stop.wait()
                 await _hand_over(replica, [member.id for member in identity.members])
+                node.stop_streams()
                 await clients.stop(DRAIN_S)
                 await host.stop()
                 await peers.stop(0)

@@ -116,6 +116,11 @@ class KvNode:
         """Registers what the other members call."""
         add_LessorServicer_to_server(self._peer, server)
 
+    def stop_streams(self) -> None:
+        """Ends what would otherwise stay open as long as its client likes."""
+        self._watch.stop()
+        self._lease.stop()
+
     def tasks(self) -> tuple[Callable[[], Coroutine[None, None, None]], ...]:
         """What must run as long as the member does; each runs until cancelled, or its work is done."""
         return (self.lessor.run, self.reclaimer.run, self.publish)

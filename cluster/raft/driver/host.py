@@ -19,41 +19,35 @@ is known any more of what the disk holds; a state machine that raises would be w
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import NamedTuple
 
 from cluster.raft.core import MemoryLog, Raft, RaftConfig
-from cluster.raft.core.types import Configuration, HardState, Message, MessageKind, Ready, SnapshotMeta
+from cluster.raft.core.types import Configuration, HardState, Message, MessageKind, Ready, Role, SnapshotMeta
 from cluster.raft.driver.boot import next_incarnation
 from cluster.raft.driver.errors import HostStopped, ReplicaCorrupted
 from cluster.raft.driver.group import Group, GroupMachine
 from cluster.raft.driver.incoming import IncomingSnapshots
+from cluster.raft.driver.log_queue import LogQueue
 from cluster.raft.driver.options import HostOptions
-from cluster.raft.driver.records import BadRecord, Mark, encode_entries, encode_hard_state, encode_mark
+from cluster.raft.driver.records import BadRecord, Mark
 from cluster.raft.driver.recovery import LogSpans, RecoveredGroup, Replay
 from cluster.raft.driver.snapshots import SnapshotStore
 from cluster.raft.driver.snapshotting import Snapshotting
 from cluster.raft.driver.transport import GroupMessage, PeerTransport, SnapshotChunk, SnapshotReceipt
-from runtime import Runtime
+from runtime import Runtime, SyncFailed
 from storage.wal import Wal, WalCorrupted
 
-
-class _Written(NamedTuple):
-    """What to do when the log holds one group's part of an append."""
-
-    group: Group
-    ready: Ready | None
-    then: Callable[[], None] | None
+HAND_OVER_POLL_S = 0.005
+"""How often a planned stop looks whether leadership has moved."""
 
 
 class HostCounters:
     """What a host counts; they only grow. Gauges are computed where they are asked for."""
 
-    __slots__ = ("appends", "messages_dropped", "messages_received", "readies", "snapshots_installed", "turns")
+    __slots__ = ("messages_dropped", "messages_received", "readies", "snapshots_installed", "turns")
 
     def __init__(self) -> None:
         self.turns = 0
         self.readies = 0
-        self.appends = 0
         self.messages_received = 0
         self.messages_dropped = 0
         self.snapshots_installed = 0
@@ -91,14 +85,12 @@ class RaftHost:
         self._inbox_bytes = 0
         self._scheduled: list[Group] = []
         self._outbox: defaultdict[int, list[GroupMessage]] = defaultdict(list)
-        self._records: list[bytes] = []
-        self._record_owners: list[_Written] = []
-        self._appends_done: list[list[_Written]] = []
         self._unreachable: set[int] = set()
         self._ticks = 0
         self._tick_timer: asyncio.TimerHandle | None = None
         self._tick_next_s = 0.0
         self._wake = asyncio.Event()
+        self.log = LogQueue(wal, self._wake.set, self._fail)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stopping = False
@@ -112,9 +104,11 @@ class RaftHost:
         member_id: int,
         transport: PeerTransport,
         options: HostOptions | None = None,
+        observe_sync: Callable[[float], None] | None = None,
     ) -> "RaftHost":
         """Locks the directory, reads the log back, and draws this life's incarnation.
 
+        `observe_sync` is told how long each synced write of the log took, in seconds.
         Raises DirectoryInUse, ReplicaCorrupted, SyncFailed, OSError.
         """
         disk = runtime.disk
@@ -132,6 +126,8 @@ class RaftHost:
                 random=runtime.random,
                 clock=runtime.clock,
                 segment_bytes_max=options.wal_segment_bytes,
+                pending_bytes_max=options.wal_pending_bytes_max,
+                observe_sync=observe_sync,
             )
             async for lsn, payload in records:
                 try:
@@ -152,6 +148,8 @@ class RaftHost:
             raise ValueError(f"group {group_id} is open already, or the host has ended")
         recovered = self._recovered.pop(group_id, None)
         if recovered is None:
+            if await self.store.holds(group_id):
+                raise ReplicaCorrupted("wal", 0, f"group {group_id} has snapshots, but the log does not know it")
             configuration = Configuration(voters=frozenset(voters))
             log = MemoryLog(SnapshotMeta(0, 0, configuration))
             hard_state, spans = HardState(), LogSpans()
@@ -164,8 +162,7 @@ class RaftHost:
         snapshot = log.snapshot()
         await self.store.prepare(group_id, snapshot)
         if recovered is None:
-            spans.mark_written(0, self.wal.next_lsn, reset=False)
-            await self.wal.append([encode_mark(Mark(group_id, hard_state, 0, 0, snapshot, reset=False))])
+            await self.log.found(Mark(group_id, hard_state, 0, 0, snapshot, reset=False), spans)
         elif snapshot.index:
             await self.restore(machine, group_id, snapshot)
         try:
@@ -175,6 +172,9 @@ class RaftHost:
         except ValueError as error:
             raise ReplicaCorrupted("wal", 0, f"group {group_id}: {error}") from error
         group = self.groups[group_id] = Group(group_id, core, log, machine, hard_state, spans)
+        if snapshot.configuration.voters == {self.member_id} and not snapshot.configuration.voters_outgoing:
+            # Nobody else could lead: there is nothing to wait for.
+            core.campaign()
         self.schedule(group)
         return group
 
@@ -238,10 +238,31 @@ class RaftHost:
         for group in self.groups.values():
             group.machine.stopped()
         if self.wal.failure is None:
-            records = self._take_hard_states()
-            if records:
-                await self.wal.append(records)
+            await self.log.save_hard_states(self.groups.values())
         await self.wal.close()
+
+    async def hand_over(self, *, timeout_s: float) -> None:
+        """Moves leadership of every group to the member that is furthest along, so that a planned stop costs no
+        election timeout. Gives up silently after `timeout_s`."""
+        waiting = []
+        for group in self.groups.values():
+            core = group.core
+            if core.role is Role.LEADER and not self._ended.done():
+                others = [
+                    (progress.match, member)
+                    for member, progress in core.progress.items()
+                    if member in core.configuration.voters and member != self.member_id and progress.recent_active
+                ]
+                if others:
+                    core.transfer_leadership(max(others)[1])
+                    self.schedule(group)
+                    waiting.append(core)
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + timeout_s
+        while any(core.role is Role.LEADER for core in waiting) and loop.time() < deadline_s:
+            if self._ended.done():
+                return
+            await asyncio.sleep(HAND_OVER_POLL_S)
 
     def spawn(self, work: Coroutine[object, None, None], name: str) -> asyncio.Task[None]:
         """Runs something whose failure is the host's."""
@@ -254,8 +275,12 @@ class RaftHost:
         self._tasks.discard(task)
         if not task.cancelled():
             error = task.exception()
-            if error is not None and not self._ended.done():
-                self._ended.set_exception(error)
+            if error is not None:
+                self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._ended.done():
+            self._ended.set_exception(error)
 
     # Input
 
@@ -302,7 +327,11 @@ class RaftHost:
             # It brings nothing: the leader hears by stepping the announcement in, which answers with the commit.
             self._step(group, announcement.message)
             return SnapshotReceipt(0, True)
-        receipt, whole = await self._incoming.receive(first, announcement, chunks)
+        try:
+            receipt, whole = await self._incoming.receive(first, announcement, chunks)
+        except SyncFailed as error:
+            self._fail(error)
+            raise
         if not whole:
             return receipt
         self._step(group, announcement.message)
@@ -322,7 +351,7 @@ class RaftHost:
             if self._ended.done():
                 raise HostStopped("the host has ended")
             await asyncio.sleep(0)
-        await self.wal.append([])
+        await self.log.barrier()
 
     # The loop
 
@@ -361,7 +390,7 @@ class RaftHost:
             group.scheduled = False
             group.take_input()
             self._take_readies(group)
-        self._append()
+        self.log.append()
         if self._outbox:
             outbox, self._outbox = self._outbox, defaultdict(list)
             for target, messages in outbox.items():
@@ -413,9 +442,10 @@ class RaftHost:
         if ready.messages:
             self._send(group, ready.messages)
         if ready.must_sync or group.writes_in_flight:
-            group.writes_in_flight += 1
-            self._record(group, ready)
-            self._record_owners.append(_Written(group, ready, None))
+            if ready.snapshot is not None:
+                self._snapshotting.abandon(group)
+                group.begin_restore()
+            self.log.add_ready(group, ready)
         else:
             # Nothing to write and nothing in flight: it is as durable as it will ever be.
             self._persisted(group, ready)
@@ -436,86 +466,15 @@ class RaftHost:
 
     # The log
 
-    def _record(self, group: Group, ready: Ready) -> None:
-        """Adds a Ready's records to this turn's append."""
-        if ready.snapshot is not None:
-            meta = ready.snapshot
-            self._snapshotting.abandon(group)
-            group.snapshot = meta
-            self.record_mark(group, meta.index, meta.term, reset=True)
-            group.begin_restore()
-        if ready.entries:
-            lsn = self.wal.next_lsn + len(self._records)
-            for first, last, record in encode_entries(group.group_id, ready.entries):
-                self._records.append(record)
-                group.spans.entries_written(first, last, lsn)
-                lsn += 1
-        if group.hard_state_unsaved and ready.must_sync:
-            self._records.append(encode_hard_state(group.group_id, group.hard_state))
-            group.hard_state_unsaved = False
-
-    def record_mark(
-        self,
-        group: Group,
-        base_index: int,
-        base_term: int,
-        *,
-        reset: bool,
-        then: Callable[[], None] | None = None,
-    ) -> None:
-        """Adds a MARK to the next append; `then` is called once it is durable."""
-        group.spans.mark_written(base_index, self.wal.next_lsn + len(self._records), reset=reset)
-        mark = Mark(group.group_id, group.hard_state, base_index, base_term, group.snapshot, reset)
-        self._records.append(encode_mark(mark))
-        group.hard_state_unsaved = False
-        if then is not None:
-            group.writes_in_flight += 1
-            self._record_owners.append(_Written(group, None, then))
-            self._wake.set()
-
-    def rewrite(self, group: Group) -> None:
-        """Writes all that the log needs of an idle group anew at its end, so that old segments can go."""
-        log = group.log
-        first = log.first_index()
-        self.record_mark(group, first - 1, log.term(first - 1), reset=False)
-        entries = log.entries(first, log.last_index() + 1, 1 << 62) if log.last_index() >= first else []
-        lsn = self.wal.next_lsn + len(self._records)
-        for first_index, last_index, record in encode_entries(group.group_id, entries):
-            self._records.append(record)
-            group.spans.entries_written(first_index, last_index, lsn)
-            lsn += 1
-        self._wake.set()
-
-    def _append(self) -> None:
-        owners, self._record_owners = self._record_owners, []
-        if not owners and not self._records:
-            return
-        records, self._records = self._records, []
-        self.counters.appends += 1
-        done = self.wal.append(records)
-        done.add_done_callback(lambda future: self._append_done(future, owners))
-
-    def _append_done(self, done: "asyncio.Future[int]", owners: list[_Written]) -> None:
-        error = None if done.cancelled() else done.exception()
-        if error is not None:
-            if not self._ended.done():
-                self._ended.set_exception(error)
-            return
-        self._appends_done.append(owners)
-        self._wake.set()
-
     def _finish_appends(self) -> None:
-        finished, self._appends_done = self._appends_done, []
-        for owners in finished:
-            for group, ready, then in owners:
-                group.writes_in_flight -= 1
-                if ready is not None:
-                    self._persisted(group, ready)
-                if then is not None:
-                    then()
-                if not group.scheduled:
-                    group.scheduled = True
-                    self._scheduled.append(group)
+        for group, ready, then in self.log.take_finished():
+            if ready is not None:
+                self._persisted(group, ready)
+            if then is not None:
+                then()
+            if not group.scheduled:
+                group.scheduled = True
+                self._scheduled.append(group)
 
     def _persisted(self, group: Group, ready: Ready) -> None:
         """A Ready is durable: lets the log have it, then the core count it, then the promises go out."""
@@ -528,20 +487,8 @@ class RaftHost:
         if ready.messages_after_persist:
             self._send(group, ready.messages_after_persist)
 
-    def _take_hard_states(self) -> list[bytes]:
-        return [
-            encode_hard_state(group.group_id, group.hard_state)
-            for group in self.groups.values()
-            if group.hard_state_unsaved
-        ]
-
-    def drop_log_front(self) -> Coroutine[object, None, None]:
-        """Removes the log's segments that no open group needs. Groups that are not open are held, too."""
-        floors = [group.spans.floor for group in self.groups.values()]
-        floors += [recovered.spans.floor for recovered in self._recovered.values()]
-        return self.wal.drop_before(min(floors, default=0))
-
-    @property
-    def retained_log_bytes(self) -> int:
-        """Size of the write-ahead log's files."""
-        return self.wal.bytes_total
+    async def drop_log_front(self) -> None:
+        """Removes the log's segments that no group needs. Groups that are not open yet are held, too."""
+        needed = [group.spans for group in self.groups.values()]
+        needed += [recovered.spans for recovered in self._recovered.values()]
+        await self.log.drop_front(needed)

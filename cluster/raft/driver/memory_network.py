@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 from cluster.raft.core.types import MessageKind
+from cluster.raft.driver.errors import HostStopped
 from cluster.raft.driver.snapshot_stream import stream_snapshot
 from cluster.raft.driver.transport import (
     GroupMessage,
@@ -102,7 +103,8 @@ class InMemoryNetwork:
             raise ConnectionError(f"no link from {source} to {target}")
         try:
             return await self._receivers[target].receive_snapshot(self._fragile(source, target, chunks))
-        except ValueError as error:
+        except (ValueError, OSError, HostStopped) as error:
+            # The sender only ever sees that the stream broke, as over a real network.
             raise ConnectionError(str(error)) from error
 
     async def _fragile(

@@ -39,6 +39,9 @@ class HostOptions:
     much since, what it needs is written anew at the log's end."""
     wal_segment_bytes: int = 64 << 20
     """Size at which the log goes on in a new file; only whole files are ever dropped."""
+    wal_pending_bytes_max: int = 1 << 30
+    """What may wait for the disk, of all groups together. The groups' own limits should keep it far below; a disk so
+    slow that it is reached ends the host."""
     safeguards: Safeguards = field(default_factory=Safeguards)
     """For the simulator; see there."""
 

@@ -70,6 +70,13 @@ class SnapshotStore:
         """Where the snapshot of `group` at `meta` stands."""
         return f"{self._directory}/{group}/{meta.index}-{meta.term}.snap"
 
+    async def holds(self, group: int) -> bool:
+        """Whether there is any whole snapshot of the group, named by the log or not."""
+        folder = f"{self._directory}/{group}"
+        if not await self._disk.exists(folder):
+            return False
+        return any(name.endswith(".snap") for name in await self._disk.list(folder))
+
     async def prepare(self, group: int, keep: SnapshotMeta) -> None:
         """Makes the group's directory, and removes from it every file but the one of `keep` (index 0: every file)."""
         folder = f"{self._directory}/{group}"

@@ -73,7 +73,7 @@ class Snapshotting:
             group.snapshot = meta
             group.snapshot_bytes = size
             durable = asyncio.Event()
-            host.record_mark(group, base_index, group.log.term(base_index), reset=False, then=durable.set)
+            host.log.add_mark(group, base_index, group.log.term(base_index), reset=False, then=durable.set)
             await durable.wait()
             if group.snapshot != meta:
                 # A leader's snapshot was named right after this one.
@@ -91,7 +91,7 @@ class Snapshotting:
     def _release_pins(self, busy: Group) -> None:
         """Moves the group that holds back the log's front, when the log has grown long and it is not `busy`."""
         host = self._host
-        if host.retained_log_bytes < host.options.pin_bytes_max:
+        if host.wal.bytes_total < host.options.pin_bytes_max:
             return
         slowest = min(host.groups.values(), key=lambda group: group.spans.floor)
         if slowest is busy or slowest.restoring or slowest.writes_in_flight:
@@ -99,7 +99,7 @@ class Snapshotting:
         log = slowest.log
         entries = log.entries(log.first_index(), log.last_index() + 1, REWRITE_BYTES_MAX)
         if len(entries) == log.last_index() + 1 - log.first_index():
-            host.rewrite(slowest)
+            host.log.rewrite(slowest)
         else:
             self.take(slowest)
 

@@ -22,7 +22,7 @@ from services.kv import commands
 from services.kv.api.calls import Calls, Context, refuse
 from services.kv.lease.lessor import Lessor
 from services.kv.mvcc.leases import TTL_MAX_S
-from services.kv.refusals import LEASE_TTL_TOO_LARGE, NO_LEADER, Refused
+from services.kv.refusals import LEASE_TTL_TOO_LARGE, NO_LEADER, STOPPED, Refused
 
 LEASE_ID_END = 1 << 63
 """Ids that the server chooses are positive signed 64-bit integers."""
@@ -36,6 +36,14 @@ class LeaseHead(LeaseServicer):
         self._lessor = lessor
         self._random = random
         self._ttl_min_s = ttl_min_s
+        self._streams: dict[asyncio.Event, None] = {}
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Ends all streams: clients come back to another member."""
+        self._is_stopped = True
+        for end in self._streams:
+            end.set()
 
     async def LeaseGrant(self, request: LeaseGrantRequest, context: Context) -> LeaseGrantResponse:  # noqa: N802, D102
         return await self._calls.unary(context, self._grant, request)
@@ -56,6 +64,7 @@ class LeaseHead(LeaseServicer):
     ) -> AsyncIterator[LeaseKeepAliveResponse]:
         calls = self._calls
         lost = asyncio.Event()
+        self._streams[lost] = None
         forget = None
         try:
             if calls.check_leader(context):
@@ -66,10 +75,11 @@ class LeaseHead(LeaseServicer):
                 response.TTL = await self._lessor.renew(request.ID)
                 yield response
             if lost.is_set():
-                raise Refused(NO_LEADER)
+                raise Refused(STOPPED if self._is_stopped else NO_LEADER)
         except Refused as refused:
             await refuse(context, refused.refusal)
         finally:
+            del self._streams[lost]
             if forget is not None:
                 forget()
 

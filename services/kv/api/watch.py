@@ -7,7 +7,7 @@ from cluster.pb.etcd.etcdserverpb.rpc_pb2 import WatchRequest, WatchResponse
 from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import WatchServicer
 from runtime import Randomness
 from services.kv.api.calls import Calls, Context, refuse
-from services.kv.refusals import NO_LEADER, Refusal, Refused
+from services.kv.refusals import NO_LEADER, STOPPED, Refusal, Refused
 from services.kv.watch.hub import WatchHub
 from services.kv.watch.stream import WatchStream
 
@@ -25,6 +25,12 @@ class WatchHead(WatchServicer):
         self._hub = hub
         self._random = random
         self._progress_interval_s = progress_interval_s
+        self._streams: dict[WatchStream, None] = {}
+
+    def stop(self) -> None:
+        """Ends all streams: clients come back to another member, and go on where they were."""
+        for stream in self._streams:
+            stream.end(STOPPED)
 
     async def Watch(  # noqa: N802, D102
         self, request_iterator: AsyncIterator[WatchRequest], context: Context
@@ -38,6 +44,7 @@ class WatchHead(WatchServicer):
             self._calls.header,
             fragment_bytes=self._calls.limits.request_bytes_max + FRAGMENT_OVERHEAD_BYTES,
         )
+        self._streams[stream] = None
         reader = asyncio.create_task(_read(request_iterator, stream))
         ticker = asyncio.create_task(self._tick(stream))
         forget = self._calls.gate.on_loss(lambda: stream.end(NO_LEADER)) if required else None
@@ -53,6 +60,7 @@ class WatchHead(WatchServicer):
         finally:
             if forget is not None:
                 forget()
+            del self._streams[stream]
             stream.close()
             reader.cancel()
             ticker.cancel()

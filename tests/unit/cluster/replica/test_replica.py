@@ -116,7 +116,7 @@ async def test_elects_and_applies_from_every_member(cluster: Cluster) -> None:
 
 async def test_many_at_once_share_appends(cluster: Cluster) -> None:
     leader = await cluster.leader()
-    appends = cluster.hosts[leader].raft.counters.appends
+    appends = cluster.hosts[leader].raft.log.appends
     replica = cluster.replica(leader)
 
     async def all_of_them() -> list[int]:
@@ -125,7 +125,7 @@ async def test_many_at_once_share_appends(cluster: Cluster) -> None:
     results = await cluster.drive(all_of_them())
     assert sorted(results) == list(range(1, 501))
     assert await cluster.converge() == [b"%d" % number for number in range(500)]
-    assert cluster.hosts[leader].raft.counters.appends - appends < 50
+    assert cluster.hosts[leader].raft.log.appends - appends < 50
 
 
 async def test_any_member_may_die_and_come_back(cluster: Cluster) -> None:
@@ -247,7 +247,7 @@ async def test_errors_say_whether_it_may_have_happened(cluster: Cluster, monkeyp
         await replica.propose(b"far too long", timeout_s=1)
     waiting = asyncio.create_task(replica.propose(b"short", timeout_s=60))
     await asyncio.sleep(0)
-    await cluster.hosts[leader].stop()
+    await cluster.hosts[leader].stop(hand_over_s=0)
     with pytest.raises(ReplicaStopped):
         await waiting
 
@@ -263,6 +263,38 @@ async def test_leadership_is_told_in_order(cluster: Cluster) -> None:
     target = next(member for member in (1, 2, 3) if member != leader)
     cluster.replica(leader).transfer_leadership(target)
     await cluster.until(lambda: seen[-1].leader == target)
+
+
+async def test_a_planned_stop_hands_leadership_over(cluster: Cluster) -> None:
+    leader = await cluster.leader()
+    await cluster.tick(2)
+    host = cluster.hosts.pop(leader)
+    # No tick passes: without the hand-over nobody could be elected.
+    await host.stop(hand_over_s=10)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert any(cluster.replica(member).leadership.is_self for member in cluster.hosts)
+
+
+async def test_more_than_a_message_can_hold_is_forwarded_in_parts(cluster: Cluster) -> None:
+    leader = await cluster.leader()
+    follower = next(member for member in (1, 2, 3) if member != leader)
+    sizes: list[int] = []
+
+    def measure(source: int, target: int, message: GroupMessage) -> bool:
+        if message.message.kind is MessageKind.PROPOSE:
+            sizes.append(sum(len(entry.data) for entry in message.message.entries))
+        return False
+
+    cluster.network.lose = measure
+    replica = cluster.replica(follower)
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(replica.propose(bytes(1_000_000), timeout_s=60) for _ in range(20)))
+
+    await cluster.drive(all_of_them())
+    assert len(await cluster.converge()) == 20
+    assert max(sizes) < replica_module.PROPOSE_BYTES_MAX + 10_000
 
 
 SMALL = HostOptions(snapshot_log_bytes=2_000, snapshot_size_factor=0.1, trailing_entries=5)
@@ -296,6 +328,33 @@ async def test_a_member_that_was_away_catches_up_by_snapshot_and_survives() -> N
         names = await disk.list("raft/snapshots/1")
         assert len(names) == 1
         assert names[0].endswith(".snap")
+    await cluster.stop()
+
+
+async def test_a_snapshot_brings_along_what_was_applied_already() -> None:
+    """A late repetition of an old command must be known as one to a member that has it only from a snapshot."""
+    cluster = Cluster(options=SMALL)
+    await cluster.start()
+    leader = await cluster.leader()
+    away = next(member for member in (1, 2, 3) if member != leader)
+    await cluster.power_cut(away)
+    await fill(cluster, 0, 100)
+    await cluster.boot(away)
+    journal = list(await cluster.converge())
+    group = cluster.replica(leader).group
+    old = group.log.entries(group.log.last_index(), group.log.last_index() + 1, 1000)
+    assert cluster.hosts[away].raft.counters.snapshots_installed == 1
+    group.core.propose([old[0].data])
+    cluster.hosts[leader].raft.schedule(group)
+    await cluster.tick(3)
+    assert await cluster.converge() == journal
+    assert cluster.replica(away).duplicates == 1
+    await cluster.power_cut(1, 2, 3)
+    for member in (1, 2, 3):
+        await cluster.boot(member)
+    group = cluster.replica(await cluster.leader()).group
+    group.core.propose([old[0].data])
+    assert await cluster.converge() == journal
     await cluster.stop()
 
 

@@ -14,7 +14,7 @@ import pytest
 from cluster.raft.driver import HostOptions, ReplicaCorrupted
 from cluster.replica import ReplicaError
 from cluster.replica.in_process import InProcessCluster
-from runtime import DirectoryInUse, Runtime
+from runtime import DirectoryInUse, Runtime, SyncFailed
 from runtime.real import StreamNet, SystemClock
 from runtime.sim import SeededRandomness, SimDisk
 
@@ -112,6 +112,47 @@ async def test_power_loss_at_every_disk_operation_of_one_member() -> None:
         await cluster.stop()
 
 
+async def test_power_loss_while_an_idle_group_is_moved_to_the_logs_end() -> None:
+    """The idle group's old records may go only once its new ones are durable."""
+
+    async def live(cluster: Cluster) -> int:
+        try:
+            await cluster.boot(1)
+            replica = cluster.replica(1, 2)
+            work = asyncio.create_task(replica.propose(b"idle", timeout_s=600))
+            await cluster.until(lambda: work.done() or cluster.runs[1].done())
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            begun = cluster.disks[1].operations
+            for number in range(120):
+                work = asyncio.create_task(cluster.replica(1).propose(b"%03d" % number, timeout_s=600))
+                await cluster.until(lambda work=work: work.done() or cluster.runs[1].done())  # type: ignore[misc]
+                if cluster.runs[1].done():
+                    break
+                await work
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+        except (OSError, ReplicaError):
+            return 0
+        return begun
+
+    cluster = Cluster(seed=1, groups=(1, 2))
+    begun = await live(cluster)
+    assert cluster.hosts[1].raft.wal.statistics.segments_removed > 2
+    operations = cluster.disks[1].operations
+    await cluster.stop()
+    # The moves recur with every few snapshots, so every fourth operation meets each of their steps.
+    for lost_at in range(begun + 1, operations + 1, 4):
+        cluster = Cluster(seed=lost_at, groups=(1, 2))
+        cluster.disks[1].power_lost_at = lost_at
+        await live(cluster)
+        await cluster.lose_power(1)
+        cluster.disks[1].power_lost_at = None
+        await cluster.boot(1)
+        await cluster.until(lambda cluster=cluster: cluster.journal(1, 2) == [b"idle"])  # type: ignore[misc]
+        await cluster.stop()
+
+
 async def test_power_loss_at_every_disk_operation_of_a_snapshot_install() -> None:
     async def prepared(seed: int) -> Cluster:
         cluster = Cluster(seed=seed, size=3)
@@ -130,7 +171,10 @@ async def test_power_loss_at_every_disk_operation_of_a_snapshot_install() -> Non
         begun = cluster.disks[away].operations
         try:
             await cluster.boot(away)
-            await cluster.until(lambda: len(cluster.journal(away)) == 40 or cluster.runs[away].done())
+            lost = cluster.disks[away]
+            await cluster.until(
+                lambda: len(cluster.journal(away)) == 40 or cluster.runs[away].done() or lost.power_lost
+            )
         except OSError:
             pass
         return cluster.disks[away].operations - begun
@@ -149,6 +193,7 @@ async def test_power_loss_at_every_disk_operation_of_a_snapshot_install() -> Non
         disk.power_lost_at = None
         await catch_up(cluster)
         assert cluster.journal(away) == [b"%03d" % number for number in range(40)], f"power lost at {lost_at}"
+        assert not any(run.done() for run in cluster.runs.values())
         await cluster.stop()
 
 
@@ -198,6 +243,44 @@ async def test_damage_within_the_log_is_refused_by_name() -> None:
     with pytest.raises(ReplicaCorrupted) as caught:
         await cluster.boot(1)
     assert caught.value.file == f"raft/wal/{name}"
+
+
+async def test_a_log_that_forgot_a_group_is_refused() -> None:
+    """Founding the group anew would forget its votes."""
+    cluster = Cluster(seed=8)
+    await write_until_it_fails(cluster, b"a", 60)
+    await cluster.stop()
+    disk = cluster.disks[1]
+    disk.crash()
+    for name in await disk.list("raft/wal"):
+        await disk.remove(f"raft/wal/{name}")
+    with pytest.raises(ReplicaCorrupted):
+        await cluster.boot(1)
+
+
+async def test_a_failed_sync_of_a_received_snapshot_stops_the_host() -> None:
+    cluster = Cluster(seed=9, size=3)
+    await cluster.start()
+    leader = await cluster.leader()
+    away = next(member for member in (1, 2, 3) if member != leader)
+    await cluster.lose_power(away)
+    for number in range(60):
+        await cluster.drive(cluster.replica(leader).propose(b"%03d" % number, timeout_s=600))
+    await cluster.until(lambda: not cluster.replica(leader).group.taking_snapshot)
+    await cluster.boot(away)
+    incoming = cluster.hosts[away].raft._incoming
+    cluster.network.delay_s = 0.001
+    for _ in range(100_000):
+        if incoming._transfers:
+            break
+        cluster.hosts[leader].raft.tick()
+        await asyncio.sleep(0)
+    cluster.disks[away].fail_syncs = 100
+    await cluster.until(cluster.runs[away].done)
+    with pytest.raises(SyncFailed):
+        await cluster.runs[away]
+    assert not cluster.runs[leader].done()
+    await cluster.stop()
 
 
 async def test_a_stalled_loop_makes_up_for_a_few_ticks_only() -> None:

@@ -7,6 +7,7 @@ from grpc import StatusCode, aio
 from cluster.pb.etcd.etcdserverpb.rpc_pb2 import (
     CompactionRequest,
     DeleteRangeRequest,
+    LeaseKeepAliveRequest,
     PutRequest,
     WatchCancelRequest,
     WatchCreateRequest,
@@ -104,3 +105,18 @@ async def test_many_writes_reach_every_watcher_in_order(node: LocalNode) -> None
             revisions += [event.kv.mod_revision for event in (await read(call)).events]
         assert revisions == list(range(2, 202))
         call.cancel()
+
+
+async def test_a_member_that_stops_says_so_to_its_streams(node: LocalNode) -> None:
+    watch, lease = node.watch.Watch(), node.lease.LeaseKeepAlive()
+    await watch.write(WatchRequest(create_request=WatchCreateRequest(key=b"a")))
+    await lease.write(LeaseKeepAliveRequest(ID=5))
+    await asyncio.gather(watch.read(), lease.read())
+    node.node.stop_streams()
+    for call in (watch, lease):
+        with pytest.raises(aio.AioRpcError) as caught:
+            await call.read()
+        assert (caught.value.code(), caught.value.details()) == (
+            StatusCode.UNAVAILABLE,
+            "etcdserver: server stopped",
+        )
