@@ -12,7 +12,6 @@ from cluster.pb.etcd.etcdserverpb.rpc_pb2 import (
     RequestOp,
     TxnRequest,
 )
-from services.kv.mvcc.ranges import key_range
 from services.kv.refusals import (
     DUPLICATE_KEY,
     EMPTY_KEY,
@@ -93,7 +92,10 @@ def _check_overlaps(ops: Sequence[RequestOp]) -> tuple[set[bytes], IntervalTree[
     deletions: IntervalTree[int] = IntervalTree()
     for op in ops:
         if op.HasField("request_delete_range"):
-            _add_range(deletions, *key_range(op.request_delete_range.key, op.request_delete_range.range_end))
+            # etcd takes the range as it is written here: one that goes "from a key on" overlaps nothing, and a
+            # transaction may delete everything and then put something. Clients may rely on it, so it is kept.
+            low = op.request_delete_range.key
+            _add_range(deletions, low, op.request_delete_range.range_end or low + b"\0")
     puts: set[bytes] = set()
     for op in ops:
         if not op.HasField("request_txn"):
@@ -110,7 +112,8 @@ def _check_overlaps(ops: Sequence[RequestOp]) -> tuple[set[bytes], IntervalTree[
         puts |= failure_puts
         for nested in (success_deletions, failure_deletions):
             for low, high, _ in nested:
-                _add_range(deletions, low, high)
+                if high is not None:
+                    _add_range(deletions, low, high)
     for op in ops:
         if op.HasField("request_put"):
             key = op.request_put.key
@@ -120,6 +123,6 @@ def _check_overlaps(ops: Sequence[RequestOp]) -> tuple[set[bytes], IntervalTree[
     return puts, deletions
 
 
-def _add_range(deletions: IntervalTree[int], low: bytes, high: bytes | None) -> None:
-    if high is None or low < high:
+def _add_range(deletions: IntervalTree[int], low: bytes, high: bytes) -> None:
+    if low < high:
         deletions.add(low, high, len(deletions))

@@ -51,8 +51,16 @@ def put(store: Store, transaction: WriteTransaction, request: PutRequest) -> Put
 
 def check_put(store: Store, request: PutRequest) -> None:
     """Whether a put can be done in the present state. Raises Refused."""
+    _check_lease(store, request)
+    _check_kept(store, request)
+
+
+def _check_lease(store: Store, request: PutRequest) -> None:
     if request.lease and store.leases.get(request.lease) is None:
         raise Refused(LEASE_NOT_FOUND)
+
+
+def _check_kept(store: Store, request: PutRequest) -> None:
     if (request.ignore_value or request.ignore_lease) and request.key not in store.live:
         raise Refused(KEY_NOT_FOUND)
 
@@ -73,7 +81,9 @@ def delete_range(store: Store, transaction: WriteTransaction, request: DeleteRan
 def txn(store: Store, transaction: WriteTransaction, request: TxnRequest) -> TxnResponse:
     """Does a transaction, as a part of `transaction`. Raises Refused, and has then done nothing."""
     chosen = decide(store, request)
-    _check(store, request, iter(chosen))
+    # All puts come before all ranges, which decides what a client hears when both are wrong.
+    _check_puts(store, request, iter(chosen))
+    _check_ranges(store, request, iter(chosen))
     response = _run(store, transaction, request, iter(chosen))
     response.header.revision = transaction.revision
     return response
@@ -154,7 +164,18 @@ def _branch(request: TxnRequest, succeeds: bool) -> Sequence[RequestOp]:
     return request.success if succeeds else request.failure
 
 
-def _check(store: Store, request: TxnRequest, path: _Path) -> None:
+def _check_puts(store: Store, request: TxnRequest, path: _Path) -> None:
+    for op in _branch(request, next(path)):
+        kind = op.WhichOneof("request")
+        if kind == "request_put":
+            # The other way round than for a put by itself: etcd 3.4 does so, and clients were written against it.
+            _check_kept(store, op.request_put)
+            _check_lease(store, op.request_put)
+        elif kind == "request_txn":
+            _check_puts(store, op.request_txn, path)
+
+
+def _check_ranges(store: Store, request: TxnRequest, path: _Path) -> None:
     for op in _branch(request, next(path)):
         kind = op.WhichOneof("request")
         if kind == "request_range":
@@ -163,10 +184,8 @@ def _check(store: Store, request: TxnRequest, path: _Path) -> None:
                 raise Refused(FUTURE_REVISION)
             if revision != 0 and revision < store.compact_revision:
                 raise Refused(COMPACTED)
-        elif kind == "request_put":
-            check_put(store, op.request_put)
         elif kind == "request_txn":
-            _check(store, op.request_txn, path)
+            _check_ranges(store, op.request_txn, path)
 
 
 def _run(store: Store, transaction: WriteTransaction, request: TxnRequest, path: _Path) -> TxnResponse:

@@ -12,6 +12,7 @@ All of it runs on the event loop between two applied batches, which makes "the n
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from cluster.pb.etcd.mvccpb.kv_pb2 import KeyValue
 from services.kv.mvcc.leases import Lease
 from services.kv.mvcc.revision import is_tombstone, lower_bound, main_revision
 from services.kv.mvcc.store import Change, Store
@@ -215,7 +216,8 @@ class WatchHub:
             event = EVENT_IS_DELETE + event
         store = self._store()
         # The pair before is what a read one revision earlier would give, and such a read may be refused.
-        if with_previous and revision - 1 >= store.compact_revision:
+        # A put that created the key has none, even where the same transaction had deleted the key before.
+        if with_previous and revision - 1 >= store.compact_revision and (is_delete or not _creates(record)):
             history = store.history(key)
             previous = None if history is None else history.record_at(revision - 1)
             if previous is not None:
@@ -225,6 +227,11 @@ class WatchHub:
 
 _KEY_VALUE_MOD_REVISION = b"\x18"
 """Tag of KeyValue.mod_revision."""
+
+
+def _creates(record: bytes) -> bool:
+    pair = KeyValue.FromString(record)
+    return pair.create_revision == pair.mod_revision
 
 
 def _deletion(record: bytes, revision: int) -> bytes:

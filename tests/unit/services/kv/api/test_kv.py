@@ -19,6 +19,7 @@ from cluster.replica.interface import NoLeader, Overloaded, ProposalTimeout, Rep
 from services.kv.local_node import LocalNode
 
 PUT_A = RequestOp(request_put=PutRequest(key=b"a", value=b"1"))
+DELETE_MANY = RequestOp(request_delete_range=DeleteRangeRequest(key=b"\0", range_end=b"b"))
 DELETE_ALL = RequestOp(request_delete_range=DeleteRangeRequest(key=b"\0", range_end=b"\0"))
 
 
@@ -74,16 +75,21 @@ REFUSED: list[tuple[str, Message, StatusCode, str]] = [
     ),
     ("Txn", TxnRequest(success=[RequestOp()]), StatusCode.INVALID_ARGUMENT, "key not found"),
     ("Txn", TxnRequest(success=[PUT_A, PUT_A]), StatusCode.INVALID_ARGUMENT, "duplicate key given in txn request"),
-    ("Txn", TxnRequest(success=[PUT_A, DELETE_ALL]), StatusCode.INVALID_ARGUMENT, "duplicate key given in txn request"),
     (
         "Txn",
-        TxnRequest(failure=[nested(PUT_A), DELETE_ALL]),
+        TxnRequest(success=[PUT_A, DELETE_MANY]),
         StatusCode.INVALID_ARGUMENT,
         "duplicate key given in txn request",
     ),
     (
         "Txn",
-        TxnRequest(success=[nested(DELETE_ALL), PUT_A]),
+        TxnRequest(failure=[nested(PUT_A), DELETE_MANY]),
+        StatusCode.INVALID_ARGUMENT,
+        "duplicate key given in txn request",
+    ),
+    (
+        "Txn",
+        TxnRequest(success=[nested(DELETE_MANY), PUT_A]),
         StatusCode.INVALID_ARGUMENT,
         "duplicate key given in txn request",
     ),
@@ -160,6 +166,18 @@ async def test_then_and_else_may_write_the_same_key(node: LocalNode) -> None:
         TxnRequest(success=[RequestOp(request_txn=TxnRequest(success=[PUT_A], failure=[PUT_A]))])
     )
     assert response.responses[0].response_txn.responses[0].response_put.header.revision == 3
+
+
+async def test_everything_may_be_deleted_and_put_anew_at_one_revision(node: LocalNode) -> None:
+    """etcd does not see an overlap in a range without an end."""
+    await node.kv.Put(PutRequest(key=b"a", value=b"0"))
+    await node.kv.Put(PutRequest(key=b"b", value=b"0"))
+    await node.kv.Txn(TxnRequest(success=[DELETE_ALL, PUT_A]))
+    now = await node.kv.Range(RangeRequest(key=b"\0", range_end=b"\0"))
+    assert [(pair.key, pair.value, pair.create_revision, pair.version) for pair in now.kvs] == [(b"a", b"1", 4, 1)]
+    await node.kv.Txn(TxnRequest(success=[PUT_A, DELETE_ALL]))
+    assert (await node.kv.Range(RangeRequest(key=b"\0", range_end=b"\0"))).count == 0
+    assert (await node.kv.Range(RangeRequest(key=b"\0", range_end=b"\0", revision=4))).count == 1
 
 
 async def test_headers(node: LocalNode) -> None:
