@@ -68,7 +68,7 @@ class Compose:
 
     def container(self, node: str) -> str:
         """The id of a node's container."""
-        return self("ps", "-q", node).strip()
+        return self("ps", "--all", "--quiet", node).strip()
 
     def health(self, node: str) -> str:
         """What Docker's health check says of a node: starting, healthy, unhealthy; or that it does not run."""
