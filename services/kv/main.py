@@ -23,7 +23,7 @@ from services.kv.api.peer import GrpcLeaderLink
 from services.kv.config import KvConfig
 from services.kv.data_directory import claim
 from services.kv.identity import Identity, identify
-from services.kv.metrics import KvMetrics, RoundTrips
+from services.kv.metrics import KvMetrics, RoundTrips, sync_times
 from services.kv.node import KvNode, NodeSettings, new_state_machine
 from services.kv.state_machine import Result
 
@@ -97,6 +97,7 @@ class _Process:
                 snapshot_log_bytes=kv.snapshot_log_bytes,
                 trailing_entries=kv.snapshot_trailing_entries,
             ),
+            observe_sync=sync_times(registry),
         )
         machine = new_state_machine()
         replica = await host.replica(GROUP, machine)
