@@ -22,7 +22,6 @@ from cluster.rpc.grpc.address import split_host_port
 from runtime import Net, Randomness
 
 Server: TypeAlias = grpc.aio.Server
-RpcEngine: TypeAlias = Literal["orrery", "grpcio"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class RpcOptions:
     """The longest pause between two attempts to connect. Short, because a restarted peer must be found again soon."""
     concurrent_calls_max: int | None = None
     """Calls that a server runs at once; further ones get RESOURCE_EXHAUSTED. None: the service bounds them itself."""
-    engine: RpcEngine = "orrery"
+    engine: Literal["orrery", "grpcio"] = "orrery"
     """Which engine carries the calls where the doors for our own are given."""
 
 

@@ -11,7 +11,7 @@ from cluster.raft.driver.grpc_transport import MESSAGE_BYTES_MAX, GrpcTransport
 from cluster.replica.host import ReplicaHost
 from cluster.replica.interface import Leadership
 from cluster.replica.replica import Replica
-from cluster.rpc.engine import RpcEngine, RpcOptions, create_channel, create_server, listen
+from cluster.rpc.engine import RpcOptions, create_channel, create_server, listen
 from cluster.telemetry import AdminServer, Check, Info, process_registry
 from cluster.telemetry.grpc_metrics import GrpcMetricsInterceptor
 from runtime import Runtime
@@ -46,24 +46,23 @@ async def serve(config: KvConfig, stop: StopSignal) -> None:
     """
     runtime = real_runtime(config.data_dir)
     try:
-        await serve_on(runtime, config, stop, engine="grpcio")
+        await serve_on(runtime, config, stop)
     finally:
         # The lock of the directory would otherwise last as long as the process, which in a test is not this member.
         if isinstance(runtime.disk, RealDisk):
             runtime.disk.close()
 
 
-async def serve_on(runtime: Runtime, config: KvConfig, stop: StopSignal, *, engine: RpcEngine) -> None:
-    """Runs a member behind these doors until `stop`; `data_dir` is the disk's own affair. For errors see `serve`."""
+async def serve_on(runtime: Runtime, config: KvConfig, stop: StopSignal) -> None:
+    """Runs a member behind these doors, real or simulated, until `stop`; for errors see `serve`."""
     identity = identify(config.kv.cluster_token, config.node, config.kv.members)
-    await _Process(config, identity, runtime, engine).run(stop)
+    await _Process(config, identity, runtime).run(stop)
 
 
 class _Process:
     """What a member owns while it runs."""
 
-    def __init__(self, config: KvConfig, identity: Identity, runtime: Runtime, engine: RpcEngine) -> None:
-        self._engine = engine
+    def __init__(self, config: KvConfig, identity: Identity, runtime: Runtime) -> None:
         self._config = config
         self._identity = identity
         self._runtime = runtime
@@ -74,16 +73,13 @@ class _Process:
         await claim(runtime.disk, identity)
         registry = process_registry("kv", config.node)
         round_trips = RoundTrips(registry)
-        peer_options = RpcOptions(message_bytes_max=MESSAGE_BYTES_MAX, engine=self._engine)
+        peer_options = RpcOptions(message_bytes_max=MESSAGE_BYTES_MAX, engine=kv.rpc_engine)
         peers = create_server(peer_options, net=runtime.net)
         clients = create_server(
-            RpcOptions(message_bytes_max=kv.request_bytes_max + GRPC_OVERHEAD_BYTES, engine=self._engine),
+            RpcOptions(message_bytes_max=kv.request_bytes_max + GRPC_OVERHEAD_BYTES, engine=kv.rpc_engine),
             [GrpcMetricsInterceptor(registry, runtime.clock)],
             net=runtime.net,
         )
-        # Ports first: one that is taken should be known before anything is written.
-        await listen(peers, kv.peer_listen or identity.member.peer_address)
-        port = await listen(clients, kv.listen)
         transport = GrpcTransport(
             member_id=identity.member.id,
             cluster_id=identity.cluster_id,
@@ -111,7 +107,7 @@ class _Process:
         )
         machine = new_state_machine()
         replica = await host.replica(GROUP, machine)
-        client_url = f"http://{kv.advertise or kv.listen.rpartition(':')[0] + f':{port}'}"
+        client_url = f"http://{kv.advertise or kv.listen}"
         node = KvNode(
             machine,
             replica,
@@ -153,12 +149,15 @@ class _Process:
         )
         await admin.start()
         try:
+            # Ports open last: whoever gets through finds every servicer there, and the log read back.
+            await listen(peers, kv.peer_listen or identity.member.peer_address)
+            await peers.start()
+            await listen(clients, kv.listen)
+            await clients.start()
             async with TaskScope("kv") as scope:
                 scope.spawn(host.run(), name="replica")
                 for task in node.tasks():
                     scope.spawn(task(), name=task.__name__)
-                await peers.start()
-                await clients.start()
                 _log.info("serving", extra={"clients": client_url, "admin": admin.address})
                 await stop.wait()
                 await _hand_over(replica, [member.id for member in identity.members])
@@ -181,7 +180,7 @@ class _Process:
         if channel is None and member is not None:
             channel = self._channels[member_id] = create_channel(
                 member.peer_address,
-                RpcOptions(engine=self._engine),
+                RpcOptions(engine=self._config.kv.rpc_engine),
                 net=self._runtime.net,
                 random=self._runtime.random,
             )

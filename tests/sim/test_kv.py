@@ -4,6 +4,7 @@ Method: see tests.sim.kv_cluster. Every run ends with all faults healed, every m
 The judge is itself judged: with a safeguard off, it finds a seed that shows it.
 """
 
+import collections
 import os
 import subprocess
 import sys
@@ -54,13 +55,14 @@ def test_reads_without_confirmation_are_found_out() -> None:
     pytest.fail("no seed shows that reads are not confirmed")
 
 
-@pytest.mark.xfail(strict=True, reason="the RPC server listens before services are registered, and remembers it")
 def test_a_member_that_starts_does_not_deny_its_methods() -> None:
-    heard: list[int] = []
+    """Found by the first runs: it listened before its heads were registered, and clients heard UNIMPLEMENTED."""
+    heard: list[collections.Counter[str]] = []
 
     async def scenario(world: World) -> None:
-        heard.append((await kv_cluster.scenario(world)).unimplemented)
+        heard.append((await kv_cluster.scenario(world)).refusals)
 
     for seed in (38, 57, 68, 89, 96):
         run(seed, scenario)
-    assert sum(heard) == 0
+    assert all("UNIMPLEMENTED" not in refusals for refusals in heard)
+    assert any("UNAVAILABLE" in refusals for refusals in heard)
