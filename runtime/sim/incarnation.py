@@ -68,10 +68,6 @@ class Incarnation:
             self.tasks = {task: None for task in tasks if not task.done()}
             self._sweep_at = max(TASKS_SWEEP_MIN, 2 * len(self.tasks))
 
-    def local_s(self, virtual_s: float) -> float:
-        """What this host's monotonic clock shows at a point of virtual time."""
-        return virtual_s * self.rate + self.offset_s
-
 
 OWNER: contextvars.ContextVar[Incarnation] = contextvars.ContextVar("orrery_sim_owner")
 """Whose code runs. Contexts are copied into tasks and callbacks, so everything that a host starts inherits it."""
