@@ -21,7 +21,7 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from typing import Any, TypeVar, TypeVarTuple
 
-from runtime.sim.errors import Deadlock, LimitReached
+from runtime.sim.errors import Deadlock, HostCrashed, LimitReached
 from runtime.sim.handles import SimFuture, SimHandle, SimTask
 from runtime.sim.incarnation import OWNER, Incarnation
 from runtime.sim.networking import NetworkingLoop
@@ -328,6 +328,9 @@ class SimLoop(NetworkingLoop, ReportingLoop):
                 handle._context.run(handle._callback, *handle._args)
             except (SystemExit, KeyboardInterrupt):
                 raise
+            except HostCrashed:
+                # A plain callback crashed its own host; test_host.py has it. A task would have kept it to itself.
+                assert not owner.alive
             except Exception as error:  # noqa: BLE001  # reported, as the loop's contract asks
                 self.call_exception_handler(
                     {"message": f"error in {handle!r}", "exception": error, "handle": handle, "owner": owner}

@@ -130,6 +130,54 @@ def test_a_host_can_crash_itself_in_the_middle_of_a_step() -> None:
     assert not issubclass(HostCrashed, Exception)
 
 
+def test_what_is_ready_at_the_moment_of_the_crash_does_not_run_any_more() -> None:
+    ran: list[str] = []
+
+    async def scenario(world: World) -> None:
+        host = world.host("h")
+
+        async def note() -> None:
+            ran.append("a step")
+
+        async def main(_: Runtime) -> None:
+            loop = asyncio.get_running_loop()
+            loop.call_later(1, host.crash)
+            loop.call_later(1, ran.append, "a timer of the same moment")
+            await asyncio.sleep(1)
+            ran.append("a sleeper of the same moment")
+
+        await host.boot(main)
+        host.boot(forever)
+        await asyncio.sleep(1)
+        host.spawn(note(), name="note")
+        (host.crash if world.seed % 2 else host.pause)()
+        await asyncio.sleep(1)
+        assert not ran
+        host.resume()
+        await asyncio.sleep(1)
+        assert ran == ([] if world.seed % 2 else ["a step"])
+        ran.clear()
+
+    for seed in range(12):
+        run(seed, scenario)
+
+
+def test_no_timer_is_early_by_its_own_clock() -> None:
+    async def scenario(world: World) -> None:
+        async def main(runtime: Runtime) -> None:
+            loop = asyncio.get_running_loop()
+            for _ in range(2000):
+                due_s = loop.time() + runtime.random.random()
+                reached = loop.create_future()
+                loop.call_at(due_s, reached.set_result, None)
+                await reached
+                assert loop.time() >= due_s
+
+        await world.host("h").boot(main)
+
+    run(1, scenario, options=dataclasses.replace(SwarmOptions(), clock_drift_max=0.05))
+
+
 def test_a_power_cut_loses_what_was_not_synced_and_a_kill_does_not() -> None:
     async def write(runtime: Runtime) -> None:
         file = await runtime.disk.open("f", create=True)
