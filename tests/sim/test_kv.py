@@ -4,6 +4,7 @@ Method: see tests.sim.kv_cluster. Every run ends with all faults healed, every m
 The judge is itself judged: with a safeguard off, it finds a seed that shows it.
 """
 
+import asyncio
 import collections
 import os
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 from runtime.sim import SimulationFailed, SwarmOptions, World, run
 from tests.sim import kv_cluster
-from tests.sim.revisions import NotLinearizable
+from tests.sim.revisions import NotLinearizable, check_revisions
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,3 +67,37 @@ def test_a_member_that_starts_does_not_deny_its_methods() -> None:
         run(seed, scenario)
     assert all("UNIMPLEMENTED" not in refusals for refusals in heard)
     assert any("UNAVAILABLE" in refusals for refusals in heard)
+
+
+async def _all_lose_power(world: World, *, disks_lie: bool) -> None:
+    cluster = kv_cluster.KvCluster(world)
+    cluster.boot_members()
+    clients = cluster.boot_clients()
+    await asyncio.sleep(3)
+    for member in cluster.members:
+        member.disk.lie_about_sync = disks_lie
+    await asyncio.sleep(world.random.uniform(0.5, 2))
+    for member in cluster.members:
+        member.crash()
+    await asyncio.sleep(world.random.uniform(0, 2))
+    cluster.boot_members()
+    await asyncio.sleep(2)
+    cluster.stopping = True
+    await cluster.heal()
+    await asyncio.gather(*clients)
+    check_revisions(cluster.history)
+
+
+def test_a_power_cut_of_all_members_loses_nothing() -> None:
+    for seed in range(4):
+        run(seed, lambda world: _all_lose_power(world, disks_lie=False))
+
+
+def test_disks_that_lie_about_syncs_are_found_out() -> None:
+    for seed in range(20):
+        try:
+            run(seed, lambda world: _all_lose_power(world, disks_lie=True), options=SwarmOptions())
+        except SimulationFailed as failure:
+            if isinstance(failure.__cause__, NotLinearizable):
+                return
+    pytest.fail("no seed shows that acknowledged writes were lost")
