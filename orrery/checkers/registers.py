@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from orrery.checkers.history import History, Operation, canonical
-from orrery.checkers.machine import ANYTHING, Call, Item, ModelMismatch, Problem, State
+from orrery.checkers.machine import ANYTHING, Call, Item, Machine, ModelMismatch, Problem, State, Token
 
 _NOTHING = "null"
 
@@ -32,15 +32,19 @@ class RegisterMachine:
             return (call[2],) if state == call[1] else ()
         return (state,) if state != call[1] else ()
 
-    def observes(self, call: Call) -> Iterable[str]:
+    def observes(self, call: Call) -> Iterable[Token]:
         """The value read or compared with."""
         if call[0] == "write":
             return ()
-        return (ANYTHING,) if call[0] == "differs" else (str(call[1]),)
+        return (ANYTHING,) if call[0] == "differs" else ((0, str(call[1])),)
 
-    def writes(self, call: Call) -> str | None:
+    def writes(self, call: Call) -> Token | None:
         """The value written."""
-        return str(call[-1]) if call[0] in ("write", "cas") else None
+        return (0, str(call[-1])) if call[0] in ("write", "cas") else None
+
+    def relaxations(self, items: Sequence[Item]) -> Sequence[tuple[tuple[Item, ...], Machine]]:
+        """None: an answer tells the value and nothing more."""
+        return ()
 
     def describe(self, call: Call) -> str:
         """In words."""
