@@ -40,12 +40,12 @@ class ReplicaStopped(ReplicaError):
     """The process is shutting down. A command under way may still be applied by the others."""
 
 
-class StateMachine(Protocol[ResultT_co]):
+class StateMachine(Protocol[ResultT]):
     """What is replicated. All replicas apply the same commands in the same order, so it must be deterministic:
     no clock, no randomness, no iteration over unordered sets that shows in its state or results.
     """
 
-    def apply(self, commands: Sequence[tuple[int, bytes]]) -> list[ResultT_co]:
+    def apply(self, commands: Sequence[tuple[int, bytes]]) -> list[ResultT]:
         """Applies (log index, command) pairs in order; one result each, in the same order.
 
         A command that is invalid in the present state must yield a result that says so, never an exception: an
@@ -85,10 +85,10 @@ class Status(NamedTuple):
     last_index: int
 
 
-class Replicated(Protocol[ResultT]):
+class Replicated(Protocol[ResultT_co]):
     """One replica of one group: the way of every command and every consistent read of a service."""
 
-    async def propose(self, command: bytes, *, timeout_s: float) -> ResultT:
+    async def propose(self, command: bytes, *, timeout_s: float) -> ResultT_co:
         """Commits a command and returns the result of applying it *here*.
 
         Followers forward to the leader. A proposal that is lost with a leader is proposed again under the same

@@ -33,7 +33,7 @@ class LogStorage(Protocol):
         ...
 
     def entries(self, low: int, high: int, bytes_max: int) -> list[Entry]:
-        """Entries of [low, high), cut to `bytes_max` of data but at least one. Raises Compacted or Unavailable."""
+        """Entries of [low, high), cut to `bytes_max` as sizes.fit_entries does. Raises Compacted or Unavailable."""
         ...
 
     def snapshot(self) -> SnapshotMeta:

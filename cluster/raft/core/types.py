@@ -8,9 +8,15 @@ of its own. Its driver feeds it messages, ticks and proposals, takes a `Ready`, 
    (Ongaro, "Consensus: Bridging Theory and Practice", section 10.2.1).
 3. `Ready.messages_after_persist` may be sent only after this Ready's hard state, entries and snapshot, and those of
    every earlier Ready, are synced: votes and append acknowledgements are promises about the disk.
-4. Once synced, the driver calls `persisted(ready)`. Only then does the node count itself towards a quorum.
-5. `Ready.committed` is to be applied in order; `applied(index)` says how far the state machine has come.
-6. `Ready.snapshot`, when set, replaces the state machine and the log before anything later is applied.
+4. Once synced, and once the LogStorage holds its entries and snapshot, the driver calls `persisted(ready)`: for every
+   Ready, in order, also for one that brought nothing to write. Only then does the node count itself towards a quorum.
+   There may be a new Ready after it.
+5. `Ready.committed` is to be applied in order; it holds only entries that are on this node's disk already.
+   `applied(index)` says how far the state machine has come. A CONFIGURATION entry is passed to
+   `apply_configuration` in its turn, and what that returns belongs into the next snapshot's meta.
+6. `Ready.snapshot`, when set, replaces the state machine and the log before anything later is applied; it was
+   announced by a SNAPSHOT message that the driver stepped in when it had received the state. The sending driver owes
+   one `report_snapshot` for each SNAPSHOT message of a Ready, whatever becomes of it.
 7. A `ReadState` may be served once the state machine has applied its index (thesis, section 6.4).
 """
 
@@ -34,7 +40,7 @@ class EntryKind(IntEnum):
 class Entry(NamedTuple):
     """One position of the replicated log."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # the field hides tuple.index, which nobody needs here
     term: int
     kind: EntryKind
     data: bytes
@@ -61,7 +67,7 @@ class Configuration(NamedTuple):
 class SnapshotMeta(NamedTuple):
     """Where in the log a snapshot stands, and the membership at that point."""
 
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]  # the field hides tuple.index, which nobody needs here
     term: int = 0
     configuration: Configuration = Configuration()
 
@@ -96,9 +102,11 @@ class Message:
     target: int
     term: int = 0
     index: int = 0
-    """APPEND: index before the entries. APPEND_REPLY: last matched index, or the rejected one."""
+    """APPEND: index before the entries. APPEND_REPLY: last matched index, or the rejected one. VOTE: the candidate's
+    last index. VOTE_REPLY with reject: the voter's commit index. READ_INDEX_REPLY: the index to read at.
+    TRANSFER_LEADER: the member that shall lead."""
     log_term: int = 0
-    """APPEND: term of the entry at `index`. VOTE: term of the candidate's last entry."""
+    """The term of the entry at `index`, in APPEND, VOTE and a rejecting VOTE_REPLY; PRE_VOTE is as VOTE."""
     entries: tuple[Entry, ...] = ()
     commit: int = 0
     reject: bool = False
@@ -112,7 +120,7 @@ class Message:
 class ReadState(NamedTuple):
     """A read that became safe: serve it from a state machine that has applied `index`."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # the field hides tuple.index, which nobody needs here
     context: bytes
 
 

@@ -1,0 +1,1 @@
+"""Majorities, simple and joint: pure functions of who said what."""

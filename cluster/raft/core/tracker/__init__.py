@@ -1,0 +1,1 @@
+"""What a leader tracks of its followers."""

@@ -1,0 +1,93 @@
+"""Who runs where in a local cluster: names, ports, and the configuration each process gets."""
+
+import json
+from dataclasses import dataclass
+
+from orrery.errors import OperatorError
+from orrery.services import ADMIN, CLIENT, PEER, PORTS_PER_NODE, SERVICES, ServiceSpec
+from orrery.state import ClusterDirectory, ClusterState
+
+PORT_BASE = 23790
+"""kv-1 answers etcd's clients on 23790; etcd's own 2379 stays free for an etcd beside it."""
+PORT_MAX = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A process of the local cluster."""
+
+    name: str
+    service: ServiceSpec
+    host: str
+    client_port: int
+    peer_port: int
+    admin_port: int
+
+    def address(self, port: int) -> str:
+        """`host:port`, as configuration files and clients write it."""
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """Where it answers, by protocol."""
+        return {
+            self.service.protocol: f"http://{self.address(self.client_port)}",
+            "peer": self.address(self.peer_port),
+            "admin": f"http://{self.address(self.admin_port)}",
+        }
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """What it listens on, by purpose."""
+        return {"client": self.client_port, "peer": self.peer_port, "admin": self.admin_port}
+
+
+def node_names(service: str, profile: str) -> list[str]:
+    """The nodes of a service: `kv-1`, `kv-2`, ..."""
+    count = 1 if profile == "small" else SERVICES[service].nodes
+    return [f"{service}-{number}" for number in range(1, count + 1)]
+
+
+def node_of(state: ClusterState, name: str) -> Node:
+    """Where a node of this cluster listens. Raises OperatorError that names the known ones."""
+    known = state.nodes.get(name)
+    if known is None:
+        raise OperatorError(f"there is no node {name!r}; there are: {', '.join(state.nodes)}", code=2)
+    service = SERVICES[known.service]
+    first = state.port_base + service.port_offset + PORTS_PER_NODE * (int(name.rpartition("-")[2]) - 1)
+    if first + PORTS_PER_NODE > PORT_MAX:
+        raise OperatorError(f"--port-base {state.port_base} leaves no room below port {PORT_MAX}", code=2)
+    return Node(name, service, state.host, first + CLIENT, first + PEER, first + ADMIN)
+
+
+def nodes_of(state: ClusterState) -> list[Node]:
+    """All nodes, in order."""
+    return [node_of(state, name) for name in state.nodes]
+
+
+def configuration(directory: ClusterDirectory, state: ClusterState, node: Node) -> str:
+    """The TOML file of one process."""
+    members = [
+        f"{other.name}={other.address(other.peer_port)}"
+        for other in nodes_of(state)
+        if other.service.name == node.service.name
+    ]
+    quoted = json.dumps  # a JSON string is a TOML basic string
+    return f"""\
+# Written by `orrery up`; rewritten at every start of the node.
+node = {quoted(node.name)}
+data_dir = {quoted(str(directory.data(node.name)))}
+
+[admin]
+listen = {quoted(node.address(node.admin_port))}
+
+[log]
+level = "info"
+
+[{node.service.name}]
+listen = {quoted(node.address(node.client_port))}
+advertise = {quoted(node.address(node.client_port))}
+peer_listen = {quoted(node.address(node.peer_port))}
+members = {quoted(members)}
+cluster_token = {quoted(state.cluster_token)}
+"""

@@ -1,0 +1,31 @@
+"""Which services exist, and where their code is. Imports none of them: a process pays only for what it runs."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """A deployable service."""
+
+    name: str
+    module: str
+    """The module of its `serve` coroutine: `async def serve(config, stop)`."""
+    config: str
+    """Its configuration, `module:Class`."""
+    nodes: int
+    """Processes of it in a local cluster."""
+    port_offset: int
+    """Where its ports begin, added to the cluster's port base."""
+    protocol: str
+    """What its client port speaks, the key of that endpoint in `status --json`."""
+
+
+PORTS_PER_NODE = 10
+CLIENT, PEER, ADMIN = 0, 1, 2
+"""Offsets of a node's ports within its ten."""
+
+SERVICES = {
+    "kv": ServiceSpec("kv", "services.kv.main", "services.kv.config:KvConfig", nodes=3, port_offset=0, protocol="etcd"),
+}
+PROFILES = ("standard", "small")
+"""`small` runs one process of each service: for small CI jobs, nothing of it survives the loss of a node."""

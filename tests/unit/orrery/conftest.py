@@ -1,0 +1,72 @@
+"""A cluster of fake processes in a temporary directory, on free ports; none of them survives its test."""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orrery import processes
+from orrery import supervisor as supervisor_module
+from orrery.layout import Node
+from orrery.main import main
+from orrery.state import ClusterDirectory
+
+FAKE = Path(__file__).with_name("fake_service.py")
+
+
+def free_base() -> int:
+    """A port base whose thirty ports are free."""
+    for base in range(20000 + os.getpid() % 300 * 30, 32000, 30):
+        try:
+            for offset in range(30):
+                with socket.create_server(("127.0.0.1", base + offset)):
+                    pass
+        except OSError:
+            continue
+        return base
+    raise AssertionError("no free ports")
+
+
+class Cluster:
+    """A directory, a port base, and the command bound to them."""
+
+    def __init__(self, root: Path) -> None:
+        self.directory = ClusterDirectory(str(root))
+        self.base = free_base()
+
+    def mood(self, node: str, mood: str) -> None:
+        self.directory.root.mkdir(exist_ok=True)
+        (self.directory.root / f"mood-{node}").write_text(mood)
+
+    def run(self, command: str, *arguments: str) -> int:
+        return main([command, "--data-dir", str(self.directory.root), *arguments])
+
+    def up(self, *arguments: str) -> int:
+        return self.run("up", "--detach", "--port-base", str(self.base), *arguments)
+
+    def pid(self, node: str) -> int:
+        pid = self.directory.require().nodes[node].pid
+        assert pid is not None
+        return pid
+
+    def end(self) -> None:
+        state = self.directory.load()
+        for node in state.nodes.values() if state is not None else ():
+            if processes.send(node.pid, node.start, signal.SIGKILL):
+                processes.wait_gone(node.pid, node.start, 5.0)
+        processes.reap()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    def fake(directory: ClusterDirectory, node: Node) -> list[str]:
+        return [sys.executable, "-S", str(FAKE), str(directory.config(node.name))]
+
+    monkeypatch.setattr(supervisor_module, "serve_command", fake)
+    made = Cluster(tmp_path / "cluster")
+    yield made
+    made.end()

@@ -1,0 +1,100 @@
+"""The simulated disk keeps its promises, and nothing that it did not promise can be relied on."""
+
+import errno
+import random
+
+import pytest
+
+from runtime import DirectoryInUse, SyncFailed
+from runtime.sim import PowerLost, SimDisk
+
+
+async def test_synced_data_and_entries_survive_every_crash() -> None:
+    for seed in range(50):
+        disk = SimDisk(random.Random(seed))
+        await disk.make_directory("d")
+        await disk.sync_directory(".")
+        file = await disk.open("d/f", create=True)
+        await file.pwrite([b"kept"], 0, sync=True)
+        await disk.sync_directory("d")
+        disk.crash()
+        with pytest.raises(PowerLost):
+            await file.pread(1, 0)
+        assert await disk.read("d/f") == b"kept"
+
+
+async def test_unsynced_sectors_survive_one_by_one_or_read_as_zeros() -> None:
+    seen = set()
+    for seed in range(300):
+        disk = SimDisk(random.Random(seed))
+        file = await disk.open("f", create=True)
+        await disk.sync_directory(".")
+        await file.pwrite([b"\x01" * 512, b"\x02" * 512], 0)
+        disk.crash()
+        content = await disk.read("f")
+        assert content in (b"", *(one * 512 + two * 512 for one in (b"\0", b"\x01") for two in (b"\0", b"\x02")))
+        seen.add(content)
+    assert len(seen) == 5
+
+
+async def test_unsynced_entries_may_go_either_way() -> None:
+    seen = set()
+    for seed in range(200):
+        disk = SimDisk(random.Random(seed))
+        await (await disk.open("old", create=True)).close()
+        await disk.sync_directory(".")
+        await (await disk.open("new", create=True)).close()
+        await disk.rename("old", "other")
+        assert await disk.list(".") == ["new", "other"]
+        disk.crash()
+        seen.add(tuple(await disk.list(".")))
+    assert seen == {("old",), ("new", "old"), ("other",), ("new", "other")}
+
+
+async def test_equal_seeds_give_equal_crashes() -> None:
+    async def run(seed: int) -> bytes:
+        disk = SimDisk(random.Random(seed))
+        file = await disk.open("f", create=True)
+        await disk.sync_directory(".")
+        await file.pwrite([random.Random(1).randbytes(5000)], 0)
+        await file.truncate(3000)
+        disk.crash()
+        return await disk.read("f")
+
+    assert [await run(seed) for seed in range(30)] == [await run(seed) for seed in range(30)]
+
+
+async def test_faults() -> None:
+    disk = SimDisk(random.Random(1), capacity_bytes=10)
+    file = await disk.open("f", create=True)
+    with pytest.raises(OSError) as caught:
+        await file.pwrite([b"x" * 11], 0)
+    assert caught.value.errno == errno.ENOSPC
+    assert await file.size() == 10
+    disk.fail_syncs = disk.fail_reads = 1
+    with pytest.raises(SyncFailed):
+        await file.sync()
+    with pytest.raises(OSError):
+        await file.pread(1, 0)
+    disk.flip_bit("f", 0)
+    assert await file.pread(1, 0) == b"y"
+    await disk.lock("LOCK")
+    with pytest.raises(DirectoryInUse):
+        await disk.lock("LOCK")
+    disk.power_lost_at = disk.operations + 1
+    for _ in range(2):
+        with pytest.raises(PowerLost):
+            await file.sync()
+
+
+async def test_a_lying_disk_loses_what_it_said_it_synced() -> None:
+    lost = 0
+    for seed in range(30):
+        disk = SimDisk(random.Random(seed))
+        file = await disk.open("f", create=True)
+        await disk.sync_directory(".")
+        disk.lie_about_sync = True
+        await file.pwrite([b"x"], 0, sync=True)
+        disk.crash()
+        lost += await disk.read("f") == b""
+    assert 0 < lost < 30
