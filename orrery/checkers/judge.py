@@ -89,11 +89,7 @@ def _linearizable(
         for place, (problem, found) in enumerate(failed[: limits.anomalies_max]):
             part = smallest_failing_part(problem, found, budget) if place < _SHRUNK_MAX else (problem, found)
             anomalies.append(as_anomaly(*part))
-        parts = (
-            [f"{len(failed)} of {len(problems)} parts {'is' if len(failed) == 1 else 'are'} not linearizable"]
-            if failed
-            else []
-        )
+        parts = [f"not linearizable in {len(failed)} of {len(problems)} parts"] if failed else []
         others = len(anomalies) - min(len(failed), limits.anomalies_max)
         parts += [f"{others} contradictions between the store's revisions"] if others else []
         summary = "; ".join(parts)
