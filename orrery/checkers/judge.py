@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from orrery.checkers.history import History
 from orrery.checkers.kv import kv_problems
-from orrery.checkers.linearizability import Budget, Linearization, linearize
+from orrery.checkers.linearizability import Budget, Linearization, linearize, prefix
 from orrery.checkers.list_append import judge_list_append
 from orrery.checkers.lock import judge_lock
 from orrery.checkers.log import judge_log
@@ -87,7 +87,9 @@ def _linearizable(
             (failed if found.answer == "no" else unknown).append((problem, found))
     if failed or anomalies:
         for place, (problem, found) in enumerate(failed[: limits.anomalies_max]):
-            part = smallest_failing_part(problem, found, budget) if place < _SHRUNK_MAX else (problem, found)
+            assert found.stuck is not None
+            whole = (prefix(problem, found.stuck), found)
+            part = smallest_failing_part(problem, found, budget) if place < _SHRUNK_MAX else whole
             anomalies.append(as_anomaly(*part))
         parts = [f"not linearizable in {len(failed)} of {len(problems)} parts"] if failed else []
         others = len(anomalies) - min(len(failed), limits.anomalies_max)
