@@ -5,9 +5,10 @@
 | `send` | partition | the message | `[offset, message]`, or null when the offset is not told |
 | `poll` | partition | null | `[[offset, message], ...]` |
 | `drain` | partition | null | the same; reads from the beginning to the end |
-| `assign` | partition or null | null | null; the process may go on reading anywhere (rebalance, seek, restart) |
+| `assign` | partition or null | null | null; the process may read on from anywhere (rebalance, seek, restart) |
 | `txn` | | `[["send", partition, message], ["poll", partition, null]]` | the same, with `[offset, message]` and lists |
 
+A loss shows when a process reads over the place, or drains the partition; so a history ends with a drain of each.
 Messages are unique in a partition. A failed `send` or `txn` is aborted, and nobody may read it. Offsets may have gaps,
 as the markers of transactions leave them; a compacted partition loses on purpose and cannot be judged. Reference: the
 kafka workload of Jepsen, and Kingsbury, "Jepsen: Redpanda 21.10.1", 2022.
@@ -105,6 +106,9 @@ def _partitions(history: History) -> dict[str, Partition]:
                 partition.polled.append(Polled(operation, messages, key in positions and not drained, drained))
                 if messages and not drained:
                     positions.add(key)
+            elif operation.outcome == "info":
+                # Who knows what it brought and the process lost: it goes on from anywhere.
+                reading.get(process, set()).discard(key)
     return partitions
 
 
@@ -255,7 +259,6 @@ def _check_lost(partition: Partition) -> None:
     acknowledged = [each for each in partition.sent.values() if each.operation.outcome == "ok"]
     by_offset = sorted((each.offset, each.message) for each in acknowledged if each.offset is not None)
     offsets = [offset for offset, _ in by_offset]
-    furthest: tuple[int, Operation | None] = (-1, None)
     told: set[str] = set()
     last: dict[str, int] = {}
     for polled in partition.polled:
@@ -271,8 +274,6 @@ def _check_lost(partition: Partition) -> None:
         if not polled.messages:
             continue
         top = max(offset for offset, _ in polled.messages)
-        if top > furthest[0]:
-            furthest = (top, operation)
         start = last.get(process, -1) if polled.continues else min(offset for offset, _ in polled.messages) - 1
         for place in range(bisect_right(offsets, start), bisect_right(offsets, top)):
             offset, message = by_offset[place]
@@ -284,12 +285,6 @@ def _check_lost(partition: Partition) -> None:
                 partition.tell(name, text, operation, partition.sent[message].operation)
         if not polled.drained:
             last[process] = top
-    top, reader = furthest
-    for offset, message in by_offset:
-        if reader is not None and offset < top and message not in read and message not in told:
-            sent = partition.sent[message]
-            text = f"{message}, acknowledged at {offset} ({_where(sent)}), was read by nobody; others read up to {top}"
-            partition.tell("lost", text, sent.operation, reader)
 
 
 def _where(sent: Sent) -> str:
