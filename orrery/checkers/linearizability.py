@@ -3,12 +3,14 @@
 Theory of operation. The search of Wing and Gong, with Lowe's improvements: the history is a doubly linked list of calls
 and returns; an operation is linearized by lifting its call and its return out of the list; only calls that stand before
 the first return may come next; a configuration (which operations are linearized, and the state) that was seen is not
-entered again. Three additions keep the number of configurations small:
+entered again. Four additions keep the number of configurations small:
 
 - An answered call that leaves the state as it is can be linearized at once, without an alternative: any order from here
   in which it stands later stays valid when it is moved here.
 - Pending operations (no answer) are outside the list, since they need not be linearized at all. Equal ones are
   interchangeable, so the one invoked first goes first; one that would not change the state is not tried.
+- A pending operation is linearized only right before one that needs it: when the next one could do without and would
+  leave the same state, the order without the pending one is as good, and is tried from where that was taken.
 - Of two configurations with the same answered operations and the same state, the one that used fewer pending operations
   can do all that the other can. So the cache keeps, for each, the smallest sets of pending ones.
 
@@ -74,7 +76,7 @@ def linearize(problem: Problem, budget: Budget) -> Linearization:
 class _Frame:
     """A configuration on the way, and what was not yet tried from it."""
 
-    __slots__ = ("base", "candidates", "lifted", "path", "pending", "state", "used", "window")
+    __slots__ = ("base", "came_from", "candidates", "lifted", "path", "pending", "state", "used", "window")
 
     def __init__(
         self, lifted: tuple[int, ...], used: int, state: int, base: int, window: int, pending: int, path: Way
@@ -90,6 +92,8 @@ class _Frame:
         self.pending = pending
         """Bits of the used pending operations, classes beside each other."""
         self.path = path
+        self.came_from = -1
+        """With a pending operation: the state before it."""
         self.candidates: list[tuple[int, int]] = []
         """(place of an answered item, or -1 - class of pending ones; the state after it), the next one last."""
 
@@ -203,7 +207,18 @@ class _Search:
             if used < len(members) and members[used].operation.invoked < operation.completed:
                 after = self._after(self._class_tables[number], members[used].call, state)
                 waiting += [(-1 - number, each) for each in after if each != state]
-        frame.candidates = waiting + candidates
+        candidates = waiting + candidates
+        if frame.used >= 0 and not lifted:
+            candidates = [each for each in candidates if not self._could_do_without(each, frame.came_from)]
+        frame.candidates = candidates
+
+    def _could_do_without(self, candidate: tuple[int, int], state: int) -> bool:
+        """Whether a candidate leads to the same state from another one."""
+        choice, after = candidate
+        if choice >= 0:
+            return after in self._after(self._tables[choice], self._answered[choice].call, state)
+        members = self._classes[-1 - choice]
+        return after in self._after(self._class_tables[-1 - choice], members[0].call, state)
 
     def run(self) -> Linearization:
         budget = self._budget
@@ -264,7 +279,9 @@ class _Search:
         self._used[number] = used + 1
         pending = frame.pending | 1 << (self._offsets[number] + used)
         path = (frame.path, (-1 - self._offsets[number] - used,), state)
-        return _Frame((), number, state, frame.base, frame.window, pending, path)
+        entered = _Frame((), number, state, frame.base, frame.window, pending, path)
+        entered.came_from = frame.state
+        return entered
 
     def _undo(self, frame: _Frame) -> None:
         for place in reversed(frame.lifted):
