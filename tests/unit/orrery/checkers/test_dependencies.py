@@ -1,3 +1,5 @@
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,7 +42,7 @@ def test_a_shortest_path_is_one(pairs: list[tuple[int, int]], source: int, targe
     assert (path is not None) == (target in reached(pairs, source))
     if path is not None:
         assert [path[0].source, path[-1].target] == [source, target]
-        assert all(one.target == next_one.source for one, next_one in zip(path, path[1:], strict=False))
+        assert all(one.target == next_one.source for one, next_one in itertools.pairwise(path))
         distance, layer = 0, {source}
         while target not in layer:
             layer = {t for s, t in pairs if s in layer}

@@ -238,7 +238,7 @@ def test_a_long_history_takes_time_in_proportion() -> None:
 
 def test_many_lost_writes_do_not_explode() -> None:
     """Forty writes without an answer, and a read of what none of them wrote: two to the power of forty orders."""
-    events = []
+    events: list[Event] = []
     for process in range(40):
         events.append(Event(len(events) + 1, process, "invoke", "write", None, process, 0))
     for number, value in enumerate([*range(40), 99]):

@@ -39,7 +39,8 @@ def names(history: History) -> set[str]:
 
 # The final read that orders the versions of x and y.
 def final(x: Json = None, y: Json = None) -> list[Row]:
-    return done(9, *([["r", "x", x]] if x else []), *([["r", "y", y]] if y else []))
+    steps: list[Json] = [["r", key, elements] for key, elements in (("x", x), ("y", y)) if elements]
+    return done(9, *steps)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_an_append_without_an_answer_may_be_seen_or_not(made: Made) -> None:
     ],
 )
 def test_what_is_no_list_append_history_is_refused(made: Made, asked_steps: Json, told: Json) -> None:
-    with pytest.raises(ModelMismatch, match="^lines 1-2: txn: "):
+    with pytest.raises(ModelMismatch, match=r"^lines 1-2: txn: "):
         judge("list-append", made([(0, "invoke", "txn", asked_steps), (0, "ok", "txn", told)]))
 
 
@@ -203,7 +204,7 @@ def has_order(operations: Sequence[Operation]) -> bool:
 
 
 def weak_history(random: Random) -> History:
-    """Reads come from the state at the invocation or now, appends go to the present state: conflicts are not noticed."""
+    """Reads come from the state at the invocation or now, appends go to the present state: conflicts go unnoticed."""
     events: list[Event] = []
     lists: dict[str, list[Json]] = {"x": [], "y": []}
     busy: dict[int, tuple[list[list[Json]], dict[str, list[Json]]]] = {}
