@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from orrery.checkers.history import History
 from orrery.checkers.kv import kv_problems
-from orrery.checkers.linearizability import Budget, Linearization, linearize, prefix
+from orrery.checkers.linearizability import Budget, Linearization, linearize
 from orrery.checkers.list_append import judge_list_append
 from orrery.checkers.lock import judge_lock
 from orrery.checkers.log import judge_log
@@ -14,7 +14,7 @@ from orrery.checkers.machine import Problem
 from orrery.checkers.models import MODELS
 from orrery.checkers.registers import register_problems
 from orrery.checkers.revisions import check_revisions, told_revisions
-from orrery.checkers.shrink import as_anomaly, smallest_failing_part
+from orrery.checkers.shrink import as_anomaly, failing_prefix, smallest_failing_part
 from orrery.checkers.verdict import Anomaly, Limits, Verdict
 from orrery.checkers.watch import judge_watch
 
@@ -78,19 +78,19 @@ def _linearizable(
     budget = Budget(limits, monotonic_s)
     operations = sum(len(problem.items) for problem in problems)
     answered = sum(not item.pending for problem in problems for item in problem.items)
-    failed: list[tuple[Problem, Linearization]] = []
+    failed: list[Problem] = []
     unknown: list[tuple[Problem, Linearization]] = []
     # Short ones first: when time runs out, most have been judged.
     for problem in sorted(problems, key=lambda problem: len(problem.items)):
         found = linearize(problem, budget)
-        if found.answer != "yes":
-            (failed if found.answer == "no" else unknown).append((problem, found))
+        if found.answer == "no":
+            failed.append(problem)
+        elif found.answer == "unknown":
+            unknown.append((problem, found))
     if failed or anomalies:
-        for place, (problem, found) in enumerate(failed[: limits.anomalies_max]):
-            assert found.stuck is not None
-            whole = (prefix(problem, found.stuck), found)
-            part = smallest_failing_part(problem, found, budget) if place < _SHRUNK_MAX else whole
-            anomalies.append(as_anomaly(*part))
+        for place, problem in enumerate(failed[: limits.anomalies_max]):
+            shrink = smallest_failing_part if place < _SHRUNK_MAX else failing_prefix
+            anomalies.append(as_anomaly(*shrink(problem, budget)))
         parts = [f"not linearizable in {len(failed)} of {len(problems)} parts"] if failed else []
         others = len(anomalies) - min(len(failed), limits.anomalies_max)
         parts += [f"{others} contradictions between the store's revisions"] if others else []

@@ -5,22 +5,28 @@ order; across problems `revisions.py` checks that they are unique and rise with 
 
 A revision that no answer told is a number with only a lower bound; it becomes exact when a get tells it. What nothing
 in a problem observes (versions, revisions) is left out of the state, so that states that nobody can tell apart are one.
+Versions are not looked at where many changes got no answer, unless a guard needs them: which of those count is a guess
+with as many outcomes as there are subsets, and revisions tell nearly the same.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import TypeAlias, cast
 
 from orrery.checkers.history import History, Operation, canonical
 from orrery.checkers.kv_calls import Comparison, KvCall, Seen, Step, keys_of, parse_call
 from orrery.checkers.machine import ANYTHING, Call, Item, Machine, Problem, State, Token
+from orrery.checkers.registers import UNSEEN
 
 ABSENT = "null"
 Cell: TypeAlias = tuple[str, int, int, int]
 """Value, version, create_revision, mod_revision. A negative revision -n is one that nobody told, at least n."""
 Store: TypeAlias = tuple[int, tuple[Cell, ...]]
 """The highest revision known to be reached, and the cells by the keys' places."""
+LOST_WITH_VERSIONS_MAX = 10
+"""Changes without an answer in one problem, up to which versions are looked at."""
 _EMPTY: Cell = (ABSENT, 0, 0, 0)
 
 
@@ -75,7 +81,7 @@ class KvMachine:
         for step in steps:
             cell = cells[step.key]
             if step.kind == "get":
-                seen = cell if step.seen is None else _refined(cell, step.seen)
+                seen = cell if step.seen is None else _refined(cell, step.seen, versions=self.versions)
                 if seen is None:
                     return None
                 cells[step.key] = seen
@@ -102,25 +108,57 @@ class KvMachine:
     def observes(self, call: Call) -> Iterable[Token]:
         """Keys with values; ANYTHING as soon as versions, revisions or what is not there are looked at."""
         kv_call = _kv(call)
-        if self.versions or self.revisions or (kv_call.compare and (kv_call.succeeded is False or kv_call.otherwise)):
-            return (ANYTHING,)
         observed: list[Token] = []
+        if self.versions or self.revisions or (kv_call.compare and (kv_call.succeeded is False or kv_call.otherwise)):
+            observed.append(ANYTHING)
         for guard in kv_call.compare:
             if guard.sign != "=":
-                return (ANYTHING,)
+                observed.append(ANYTHING)
             observed.append((guard.key, str(guard.operand)))
         for step in kv_call.then + kv_call.otherwise:
             if step.kind == "delete" and step.deleted is not None:
-                return (ANYTHING,)
+                observed.append(ANYTHING)
             if step.kind == "get" and step.seen is not None and step.seen.value is not None:
                 observed.append((step.key, step.seen.value))
         return observed
 
+    def requires(self, call: Call) -> Iterable[Token]:
+        """What gets told, and what guards that held compared with."""
+        kv_call = _kv(call)
+        guards = kv_call.compare if kv_call.succeeded else ()
+        required = [(guard.key, str(guard.operand)) for guard in guards if (guard.target, guard.sign) == ("value", "=")]
+        steps = kv_call.otherwise if kv_call.succeeded is False else kv_call.then
+        seen = [(step.key, step.seen.value) for step in steps if step.kind == "get" and step.seen is not None]
+        required += [(key, value) for key, value in seen if value is not None]
+        return [token for token in required if token[1] != ABSENT]
+
+    def may_write(self, call: Call) -> Iterable[Token]:
+        """All of the branches that it may have taken."""
+        return [(step.key, step.value) for branch in _branches(_kv(call)) for step in branch if step.kind != "get"]
+
+    def taken(self, call: Call, written: Token) -> Call | None:
+        """The call with the branch that wrote it; None when both may have."""
+        kv_call = _kv(call)
+        wrote = [
+            any((step.key, step.value) == written for step in branch) for branch in (kv_call.then, kv_call.otherwise)
+        ]
+        return None if all(wrote) else (replace(kv_call, succeeded=wrote[0]),)
+
+    def unseen(self, call: Call, named: AbstractSet[Token]) -> Call:
+        """The call, with values that nobody looks for replaced."""
+
+        def anonymous(step: Step) -> Step:
+            known = step.kind != "put" or (step.key, step.value) in named
+            return step if known else replace(step, value=UNSEEN)
+
+        kv_call = _kv(call)
+        then, otherwise = tuple(map(anonymous, kv_call.then)), tuple(map(anonymous, kv_call.otherwise))
+        return (replace(kv_call, then=then, otherwise=otherwise),)
+
     def writes(self, call: Call) -> Token | None:
         """The key and value of a call with one write."""
         kv_call = _kv(call)
-        branches = {True: kv_call.then, False: kv_call.otherwise, None: kv_call.then + kv_call.otherwise}
-        written = [step for step in branches[kv_call.succeeded] if step.kind != "get"]
+        written = [step for branch in _branches(kv_call) for step in branch if step.kind != "get"]
         if not written:
             return None
         if len(written) > 1 or self.versions or self.revisions:
@@ -186,6 +224,11 @@ def _kv(call: Call) -> KvCall:
     return cast("KvCall", call[0])
 
 
+def _branches(call: KvCall) -> tuple[tuple[Step, ...], ...]:
+    """Those that it may have taken."""
+    return {True: (call.then,), False: (call.otherwise,), None: (call.then, call.otherwise)}[call.succeeded]
+
+
 def _without(call: KvCall, revisions: bool) -> KvCall:
     """The call as if its answer had told no versions, and no revisions either unless they are wanted."""
 
@@ -207,12 +250,12 @@ def _with(cell: Cell, place: int, number: int) -> Cell:
     return (value, version, create, number if mod < 0 else mod)
 
 
-def _refined(cell: Cell, seen: Seen) -> Cell | None:
+def _refined(cell: Cell, seen: Seen, *, versions: bool) -> Cell | None:
     """The cell with what a get told; None when it contradicts."""
     value, version, create, mod = cell
     if seen.value is not None and seen.value != value:
         return None
-    if seen.version is not None and seen.version != version:
+    if versions and seen.version is not None and seen.version != version:
         return None
     for place, told, held in ((2, seen.create, create), (3, seen.mod, mod)):
         if told is None:
@@ -275,15 +318,16 @@ def _problem(keys: list[str], operations: list[Operation]) -> Problem:
     places = {key: place for place, key in enumerate(keys)}
     parsed = [(operation, parse_call(operation, places)) for operation in operations]
     calls = [call for _, call in parsed if call is not None]
-    machine = KvMachine(tuple(keys), _look_at_versions(calls), _look_at_revisions(calls))
+    guards = any(guard.target == "version" for call in calls for guard in call.compare)
+    lost = sum(operation.outcome == "info" for operation, call in parsed if call is not None)
+    versions = guards or (lost <= LOST_WITH_VERSIONS_MAX and _tell_versions(calls))
+    machine = KvMachine(tuple(keys), versions, _look_at_revisions(calls))
     items = [Item(operation, (call,), operation.outcome == "info") for operation, call in parsed if call is not None]
     name = f"key {keys[0]}" if len(keys) == 1 else f"keys {', '.join(keys)}"
     return Problem(name, tuple(items), machine)
 
 
-def _look_at_versions(calls: list[KvCall]) -> bool:
-    if any(guard.target == "version" for call in calls for guard in call.compare):
-        return True
+def _tell_versions(calls: list[KvCall]) -> bool:
     return any(step.seen and step.seen.version is not None for call in calls for step in call.then + call.otherwise)
 
 

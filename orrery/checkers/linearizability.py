@@ -11,11 +11,12 @@ entered again. Four additions keep the number of configurations small:
   interchangeable, so the one invoked first goes first; one that would not change the state is not tried.
 - A pending operation is linearized only right before one that needs it: when the next one could do without and would
   leave the same state, the order without the pending one is as good, and is tried from where that was taken.
+  The same holds for a write that alone explains what some answer tells: hidden before that one, it cannot be told.
 - Of two configurations with the same answered operations and the same state, the one that used fewer pending operations
   can do all that the other can. So the cache keeps, for each, the smallest sets of pending ones.
 
-When there is no order, the furthest return that the search could not pass marks the shortest prefix of the history that
-has none: the search is exhaustive, so it has passed every return that can be passed.
+The search looks ahead (what will be seen must not be hidden), so where it is stuck is not yet the shortest prefix that
+has no order; `shrink.py` finds that one.
 
 References: Wing and Gong, "Testing and verifying concurrent objects", JPDC 1993; Lowe, "Testing for linearizability",
 Concurrency and Computation 2017; Athalye, Porcupine.
@@ -26,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from orrery.checkers.history import NEVER
-from orrery.checkers.machine import Call, Item, Problem, State, without_useless
+from orrery.checkers.machine import Call, Item, Problem, State, prepared
 from orrery.checkers.verdict import Answer, Limits
 
 Way: TypeAlias = "tuple[Way, tuple[int, ...], int] | None"
@@ -65,12 +66,12 @@ class Linearization:
     order: tuple[tuple[Item, State], ...]
     """With yes an order and the state after each; otherwise the longest partial one."""
     stuck: Item | None
-    """With no: the operation before whose return no order could be found. All before that return has one."""
+    """With no: an operation before whose return the search found no way."""
 
 
 def linearize(problem: Problem, budget: Budget) -> Linearization:
     """Searches an order. Complexity: exponential in the concurrency at worst, linear in the length as a rule."""
-    return _Search(without_useless(problem), budget).run()
+    return _Search(prepared(problem), budget).run()
 
 
 class _Frame:
@@ -93,7 +94,7 @@ class _Frame:
         """Bits of the used pending operations, classes beside each other."""
         self.path = path
         self.came_from = -1
-        """With a pending operation: the state before it."""
+        """The state before an operation that the next one must not make useless; -1 after any other."""
         self.candidates: list[tuple[int, int]] = []
         """(place of an answered item, or -1 - class of pending ones; the state after it), the next one last."""
 
@@ -127,8 +128,12 @@ class _Search:
         """The linked list. Node i is the call of item i, node n + i its return, node 2n the head and the end."""
         count = len(self._answered)
         events = [(item.operation.invoked, i) for i, item in enumerate(self._answered)]
-        events += [(item.operation.completed, count + i) for i, item in enumerate(self._answered)]
-        order = [2 * count, *(node for _, node in sorted(events))]
+        # What an answer has seen returns right behind it, so that the answer is what is stuck when there is no order.
+        events += [(item.completed, count + i) for i, item in enumerate(self._answered) if item.deadline is None]
+        events += [
+            (item.completed, 2 * count + i) for i, item in enumerate(self._answered) if item.deadline is not None
+        ]
+        order = [2 * count, *(node if node < 2 * count else node - count for _, node in sorted(events))]
         self._next = [0] * (2 * count + 1)
         self._previous = [0] * (2 * count + 1)
         for left, right in zip(order, order[1:] + order[:1], strict=True):
@@ -196,19 +201,19 @@ class _Search:
             return
         if len(candidates) > 1:
             # What must return first is tried first: it is the best guess, and the last of the list is taken first.
-            candidates.sort(key=lambda candidate: -answered[candidate[0]].operation.completed)
-        operation = answered[node - count].operation
-        if operation.completed > self._furthest_line:
-            self._furthest_line = operation.completed
+            candidates.sort(key=lambda candidate: -answered[candidate[0]].completed)
+        first_return = answered[node - count].completed
+        if first_return > self._furthest_line:
+            self._furthest_line = first_return
             self._furthest = (frame.path, node - count)
         waiting: list[tuple[int, int]] = []
         for number, members in enumerate(self._classes):
             used = self._used[number]
-            if used < len(members) and members[used].operation.invoked < operation.completed:
+            if used < len(members) and members[used].operation.invoked < first_return:
                 after = self._after(self._class_tables[number], members[used].call, state)
                 waiting += [(-1 - number, each) for each in after if each != state]
         candidates = waiting + candidates
-        if frame.used >= 0 and not lifted:
+        if frame.came_from >= 0 and not lifted:
             candidates = [each for each in candidates if not self._could_do_without(each, frame.came_from)]
         frame.candidates = candidates
 
@@ -273,7 +278,10 @@ class _Search:
             self._lift(choice)
             window = frame.window | 1 << (choice - frame.base)
             path: Way = (frame.path, (choice,), state)
-            return _Frame((choice,), -1, state, frame.base, window, frame.pending, path)
+            entered = _Frame((choice,), -1, state, frame.base, window, frame.pending, path)
+            if self._answered[choice].to_be_seen:
+                entered.came_from = frame.state
+            return entered
         number = -1 - choice
         used = self._used[number]
         self._used[number] = used + 1

@@ -5,9 +5,10 @@ correctness condition for concurrent objects", TOPLAS 1990, theorem 1), so each 
 """
 
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 from orrery.checkers.history import NEVER, Operation
@@ -51,6 +52,22 @@ class Machine(Protocol):
         """
         ...
 
+    def requires(self, call: Call) -> Iterable[Token]:
+        """Values that stood there when the call took effect, as its answer proves."""
+        ...
+
+    def may_write(self, call: Call) -> Iterable[Token]:
+        """Everything that the call may write."""
+        ...
+
+    def taken(self, call: Call, written: Token) -> Call | None:
+        """A call without an answer as if it had told that it wrote this; None when that is not one call."""
+        ...
+
+    def unseen(self, call: Call, named: AbstractSet[Token]) -> Call:
+        """The call with each value that is not among the named ones replaced by one that stands for them all."""
+        ...
+
     def relaxations(self, items: Sequence["Item"]) -> "Sequence[tuple[tuple[Item, ...], Machine]]":
         """The same items with less of their answers looked at, the least first. Each is at least as easy to order."""
         ...
@@ -72,6 +89,16 @@ class Item:
     call: Call
     pending: bool
     """Whether it may take effect any time after its invocation, or never."""
+    deadline: int | None = None
+    """The line by which it has taken effect although it was not answered, since somebody has seen it."""
+
+    to_be_seen: bool = False
+    """Whether it alone writes a value that another answer proves: nothing may hide it before that one has come."""
+
+    @property
+    def completed(self) -> int:
+        """The line by which it has taken effect; NEVER when it need not."""
+        return NEVER if self.pending else self.operation.completed if self.deadline is None else self.deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +180,39 @@ def without_useless(problem: Problem) -> Problem:
         if not useless:
             return Problem(problem.name, tuple(items), problem.machine)
         items = [item for place, item in enumerate(items) if place not in useless]
+
+
+def prepared(problem: Problem) -> Problem:
+    """The same question with fewer pending items, and fewer kinds of them.
+
+    - What no order needs is left out.
+    - What alone can have written a value that an answer proves has taken effect, by the time of that answer.
+    - Values that no call names are all the same, and so are the calls that write them.
+    """
+    problem = without_useless(problem)
+    machine = problem.machine
+    writers: Counter[Token] = Counter()
+    seen_by: dict[Token, int] = {}
+    named: set[Token] = set()
+    for item in problem.items:
+        writers.update(set(machine.may_write(item.call)))
+        named.update(machine.observes(item.call))
+        if not item.pending:
+            for token in machine.requires(item.call):
+                seen_by[token] = min(seen_by.get(token, NEVER), item.operation.completed)
+    items = [_prepared(item, machine, writers, seen_by, named) for item in problem.items]
+    return Problem(problem.name, tuple(items), machine)
+
+
+def _prepared(
+    item: Item, machine: Machine, writers: Counter[Token], seen_by: dict[Token, int], named: set[Token]
+) -> Item:
+    own = set(machine.requires(item.call))
+    seen = [token for token in machine.may_write(item.call) if writers[token] == 1 and token in seen_by]
+    if not item.pending:
+        return replace(item, to_be_seen=True) if any(token not in own for token in seen) else item
+    for token in seen:
+        taken = machine.taken(item.call, token)
+        if taken is not None and seen_by[token] > item.operation.invoked:
+            return Item(item.operation, taken, pending=False, deadline=seen_by[token], to_be_seen=True)
+    return Item(item.operation, machine.unseen(item.call, named), pending=True)

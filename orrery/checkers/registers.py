@@ -7,11 +7,14 @@ first write the register holds null.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 from orrery.checkers.history import History, Operation, canonical
 from orrery.checkers.machine import ANYTHING, Call, Item, Machine, ModelMismatch, Problem, State, Token
 
 _NOTHING = "null"
+UNSEEN = "some value that nobody saw"
+"""No JSON, so that no history holds it."""
 
 
 class RegisterMachine:
@@ -33,14 +36,31 @@ class RegisterMachine:
         return (state,) if state != call[1] else ()
 
     def observes(self, call: Call) -> Iterable[Token]:
-        """The value read or compared with."""
+        """The value read or compared with; any other value, too, where the comparison failed."""
         if call[0] == "write":
             return ()
-        return (ANYTHING,) if call[0] == "differs" else ((0, str(call[1])),)
+        own = (0, str(call[1]))
+        return (ANYTHING, own) if call[0] == "differs" else (own,)
 
     def writes(self, call: Call) -> Token | None:
         """The value written."""
         return (0, str(call[-1])) if call[0] in ("write", "cas") else None
+
+    def requires(self, call: Call) -> Iterable[Token]:
+        """The value read, or compared with success."""
+        return ((0, str(call[1])),) if call[0] in ("read", "cas") and call[1] != _NOTHING else ()
+
+    def may_write(self, call: Call) -> Iterable[Token]:
+        """The value written."""
+        return ((0, str(call[-1])),) if call[0] in ("write", "cas") else ()
+
+    def taken(self, call: Call, written: Token) -> Call | None:
+        """A write is a write; a cas that wrote has found what it looked for."""
+        return call
+
+    def unseen(self, call: Call, named: AbstractSet[Token]) -> Call:
+        """The call, with a value that nobody looks for replaced."""
+        return call if (0, str(call[-1])) in named else (*call[:-1], UNSEEN)
 
     def relaxations(self, items: Sequence[Item]) -> Sequence[tuple[tuple[Item, ...], Machine]]:
         """None: an answer tells the value and nothing more."""

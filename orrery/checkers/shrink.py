@@ -1,14 +1,16 @@
 """The smallest failing part of a history that has no order.
 
-First the shortest failing prefix, which the search gives for nothing; then less of the answers is looked at (values
+First the shortest failing prefix, by halving; then less of the answers is looked at (values
 without versions), when that fails as well. Then calls are struck out, many at a time and
 then one by one, as long as the rest still fails: only calls of which `machine.removable` says that the rest is at least
 as easy without them, so every part shown is itself a proof. The result is minimal when time suffices: none of these
 calls can be left out any more. (Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input", TSE 2002.)
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
+from orrery.checkers.history import Operation
 from orrery.checkers.linearizability import Budget, Linearization, linearize, prefix
 from orrery.checkers.machine import Item, Problem, State, removable, without_useless
 from orrery.checkers.verdict import Anomaly, Point
@@ -17,56 +19,71 @@ STEPS_MAX = 200_000
 """Of one trial. A part that is harder than this is taken for one that does not fail."""
 
 
-def smallest_failing_part(problem: Problem, found: Linearization, budget: Budget) -> tuple[Problem, Linearization]:
-    """A smaller problem that still has no order, and what the search says of it. `found` must say no."""
-    assert found.stuck is not None
+def smallest_failing_part(problem: Problem, budget: Budget) -> tuple[Problem, Linearization]:
+    """A smaller problem that still has no order, and its longest partial one. `problem` must have none."""
     limits, monotonic_s = budget.limits, budget.monotonic_s
     deadline_s = monotonic_s() + limits.shrink_seconds_max
-    problem, found = _tried(without_useless(prefix(problem, found.stuck)), found, budget)
+
+    def fails(trial: Problem) -> bool:
+        left_s = deadline_s - monotonic_s()
+        trial_limits = replace(limits, steps_max=STEPS_MAX, seconds_max=max(left_s, 0.0))
+        return linearize(trial, Budget(trial_limits, monotonic_s)).answer == "no"
+
+    problem, stuck = _shortest_prefix(problem, fails)
     for items, machine in problem.machine.relaxations(problem.items):
-        relaxed = without_useless(Problem(problem.name, items, machine))
-        result = linearize(relaxed, Budget(replace(limits, steps_max=STEPS_MAX, seconds_max=1.0), monotonic_s))
-        if result.answer == "no":
-            problem, found = _tried(_prefix_of(relaxed, result), result, budget)
+        relaxed = Problem(problem.name, items, machine)
+        if fails(relaxed):
+            problem = relaxed
             break
+    problem = _struck_out(without_useless(problem), stuck, fails)
+    return problem, _explained(problem, stuck, budget)
+
+
+def failing_prefix(problem: Problem, budget: Budget) -> tuple[Problem, Linearization]:
+    """Only the shortest prefix that has no order: quicker."""
+    prefixed, stuck = _shortest_prefix(
+        problem, lambda trial: linearize(trial, Budget(budget.limits, budget.monotonic_s)).answer == "no"
+    )
+    return prefixed, _explained(prefixed, stuck, budget)
+
+
+def _shortest_prefix(problem: Problem, fails: Callable[[Problem], bool]) -> tuple[Problem, Operation]:
+    """By halving: what has no order has none with more behind it either. The operation is the one returning last."""
+    answered = sorted((item for item in problem.items if not item.pending), key=lambda item: item.completed)
+    low, high = 0, len(answered) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if fails(prefix(problem, answered[middle])):
+            high = middle
+        else:
+            low = middle + 1
+    return prefix(problem, answered[high]), answered[high].operation
+
+
+def _struck_out(problem: Problem, stuck: Operation, fails: Callable[[Problem], bool]) -> Problem:
+    """Without all that can go. What returns last stays: with it, the rest can often go at once."""
     chunk = len(problem.items)
-    while chunk and monotonic_s() < deadline_s:
-        struck = False
-        places = removable(problem.items, problem.machine)
+    while chunk:
+        removed = False
+        places = [p for p in removable(problem.items, problem.machine) if problem.items[p].operation is not stuck]
         # From the newest to the oldest: what is struck out late frees earlier writes that it had observed.
         for end in range(len(places), 0, -chunk):
-            left_s = deadline_s - monotonic_s()
-            if left_s <= 0:
-                break
-            allowed = set(removable(problem.items, problem.machine))
-            out = {place for place in places[max(0, end - chunk) : end] if place in allowed}
-            if not out:
-                continue
+            out = set(places[max(0, end - chunk) : end])
             items = tuple(item for place, item in enumerate(problem.items) if place not in out)
-            trial_limits = replace(limits, steps_max=STEPS_MAX, seconds_max=left_s)
             smaller = without_useless(Problem(problem.name, items, problem.machine))
-            result = linearize(smaller, Budget(trial_limits, monotonic_s))
-            if result.answer == "no":
-                kept, result = _tried(_prefix_of(smaller, result), result, Budget(trial_limits, monotonic_s))
-                problem, found, struck = kept, result, True
-                places = removable(problem.items, problem.machine)
+            if fails(smaller):
+                problem, removed = smaller, True
                 break
-        if not struck:
-            chunk //= 2
-        else:
-            chunk = min(chunk, len(problem.items))
-    return problem, found
+        chunk = min(chunk, len(problem.items)) if removed else chunk // 2
+    return problem
 
 
-def _prefix_of(problem: Problem, found: Linearization) -> Problem:
-    assert found.stuck is not None
-    return without_useless(prefix(problem, found.stuck))
-
-
-def _tried(problem: Problem, before: Linearization, budget: Budget) -> tuple[Problem, Linearization]:
-    """The search's words on a prefix; the old ones when it gives up, since the prefix fails by construction."""
-    result = linearize(problem, Budget(budget.limits, budget.monotonic_s))
-    return problem, result if result.answer == "no" else before
+def _explained(problem: Problem, stuck: Operation, budget: Budget) -> Linearization:
+    """The longest order: of everything but what returns last, which has one since the prefix is the shortest."""
+    [culprit] = [item for item in problem.items if item.operation is stuck]
+    without = tuple(item for item in problem.items if item is not culprit)
+    found = linearize(Problem(problem.name, without, problem.machine), Budget(budget.limits, budget.monotonic_s))
+    return Linearization("no", "", found.order, culprit)
 
 
 def as_anomaly(problem: Problem, found: Linearization) -> Anomaly:

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from orrery.checkers.correct_objects import Register, make_history
 from orrery.checkers.history import NEVER, Event, EventType, History, Json, Operation, pair
 from orrery.checkers.judge import judge
-from orrery.checkers.linearizability import Budget, Linearization, linearize, prefix
+from orrery.checkers.linearizability import Budget, Linearization, linearize
 from orrery.checkers.machine import Problem
 from orrery.checkers.registers import RegisterMachine, register_problems
-from orrery.checkers.shrink import as_anomaly, smallest_failing_part
+from orrery.checkers.shrink import as_anomaly, failing_prefix, smallest_failing_part
 from orrery.checkers.verdict import Limits
 
 
@@ -128,8 +128,9 @@ def test_the_failing_prefix_is_the_shortest_one(history: History) -> None:
     problem = problem_of(history)
     found = search(problem)
     assume(found.answer == "no")
-    assert found.stuck is not None
-    line = found.stuck.operation.completed
+    part, result = failing_prefix(problem, Budget(Limits(), time.monotonic))
+    assert result.stuck is not None
+    line = result.stuck.operation.completed
 
     def seen_until(end: int) -> list[Operation]:
         begun = [each for each in history.operations if each.invoked <= end and each.outcome != "fail"]
@@ -137,7 +138,7 @@ def test_the_failing_prefix_is_the_shortest_one(history: History) -> None:
 
     assert has_order(seen_until(line - 1))
     assert not has_order(seen_until(line))
-    assert search(prefix(problem, found.stuck)).answer == "no"
+    assert search(part).answer == "no"
 
 
 @settings(max_examples=120, deadline=None)
@@ -146,7 +147,7 @@ def test_the_smallest_failing_part_is_part_of_the_history_and_fails(history: His
     problem = problem_of(history)
     found = search(problem)
     assume(found.answer == "no")
-    part, result = smallest_failing_part(problem, found, Budget(Limits(), time.monotonic))
+    part, result = smallest_failing_part(problem, Budget(Limits(), time.monotonic))
     assert result.answer == "no"
     originals = {operation.number: operation for operation in history.operations}
     assert all(originals[item.operation.number] is item.operation for item in part.items)
