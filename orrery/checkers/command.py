@@ -1,7 +1,6 @@
 """`orrery check`: judges a recorded history. Exit code 0 for yes, 1 for no, 2 for unknown or unreadable."""
 
 import argparse
-import json as json_module
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from orrery.checkers.models import MODELS
 
 if TYPE_CHECKING:
+    from orrery.checkers.history import Json
     from orrery.checkers.verdict import Verdict
 
 UNREADABLE = 2
@@ -50,15 +50,21 @@ def check(file: str, model: str | None, json: bool, out: str | None, timeout: fl
     if out is not None and (problem := _draw(verdict, history.name, Path(out))) is not None:
         return _unreadable(out, problem, as_json=json)
     if json:
-        print(json_module.dumps({"file": file, **verdict.as_json()}))
+        _tell_scripts({"file": file, **verdict.as_json()})
     else:
         _tell(verdict, file, out)
     return EXIT_CODES[verdict.answer]
 
 
+def _tell_scripts(answer: "dict[str, Json]") -> None:
+    from orrery.checkers.history import canonical
+
+    print(canonical(answer))
+
+
 def _unreadable(file: str, problem: str, *, as_json: bool) -> int:
     if as_json:
-        print(json_module.dumps({"file": file, "verdict": "unknown", "error": problem}))
+        _tell_scripts({"file": file, "verdict": "unknown", "error": problem})
     else:
         print(f"orrery: {file}: {problem}", file=sys.stderr)
     return UNREADABLE

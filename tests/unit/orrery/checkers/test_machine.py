@@ -1,7 +1,7 @@
 from collections.abc import Callable, Sequence
 
 from orrery.checkers.history import History, Json
-from orrery.checkers.machine import Problem, removable, without_useless
+from orrery.checkers.machine import Problem, prepared, removable, without_useless
 from orrery.checkers.registers import register_problems
 
 Row = tuple[int, str, str, Json]
@@ -63,3 +63,22 @@ def test_pending_operations_that_no_order_needs_are_not_tried(made: Made) -> Non
     ]
     found = without_useless(problem(made(rows)))
     assert [found.machine.describe(item.call) for item in found.items] == ["write 7", "read 7"]
+
+
+def test_what_an_answer_proves_has_happened_is_not_pending_any_more(made: Made) -> None:
+    rows: list[Row] = [(1, "invoke", "cas", [None, 7]), (2, "invoke", "write", 8), *done(0, "read", None, 7)]
+    [cas, _read] = prepared(problem(made(rows))).items
+    assert (cas.pending, cas.completed, cas.to_be_seen) == (False, 4, True)
+
+
+def test_what_several_may_have_written_stays_pending(made: Made) -> None:
+    rows: list[Row] = [(1, "invoke", "write", 7), (2, "invoke", "write", 7), *done(0, "read", None, 7)]
+    assert [item.pending for item in prepared(problem(made(rows))).items] == [True, True, False]
+
+
+def test_values_that_nobody_names_are_one(made: Made) -> None:
+    """They cannot be left out: the comparison that failed may have found any of them."""
+    rows: list[Row] = [(n, "invoke", "write", n) for n in range(1, 5)]
+    found = prepared(problem(made([*rows, *done(9, "write", 0, 0), *done(9, "cas", [0, 4], False)])))
+    assert len({item.call for item in found.items if item.pending}) == 1
+    assert len([item for item in found.items if item.pending]) == 4
