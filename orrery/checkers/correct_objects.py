@@ -324,7 +324,8 @@ def make_history(
             del clients[process]
             if client.fate == "lost":
                 recorder.info(client.invocation, error="timed out")
-                if random.random() < 0.7:
+                # A poll that got lost has no effect: the position is the client's, and it does not move by itself.
+                if client.ask[0] != "poll" and random.random() < 0.7:
                     adrift.append(client.ask)
             elif client.fate == "fail" or refused(client.ask[0], client.answer):
                 recorder.fail(client.invocation, error="refused")
