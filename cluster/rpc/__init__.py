@@ -1,5 +1,5 @@
 """RPC between processes and with clients: one place makes servers and channels."""
 
-from cluster.rpc.engine import RpcOptions, Server, bind, create_channel, create_server
+from cluster.rpc.engine import RpcOptions, Server, bind, create_channel, create_server, listen
 
-__all__ = ["RpcOptions", "Server", "bind", "create_channel", "create_server"]
+__all__ = ["RpcOptions", "Server", "bind", "create_channel", "create_server", "listen"]

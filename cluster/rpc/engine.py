@@ -2,14 +2,24 @@
 
 Servicers and stubs are the ordinary ones that grpcio-tools generates; whichever engine carries them, contexts and
 errors are those of `grpc.aio`.
+
+Our own engine stands on the doors that it is handed (`net`, `random`), so it runs inside the simulator too; it is taken
+when they are given, unless `RpcOptions.engine` says otherwise. grpcio brings its own sockets and threads.
 """
 
-from collections.abc import Sequence
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import grpc
 import grpc.aio
+
+from cluster.rpc.grpc import Channel, ChannelOptions, Observer, ServerOptions
+from cluster.rpc.grpc import Server as OwnServer
+from cluster.rpc.grpc.address import split_host_port
+from runtime import Net, Randomness
 
 Server: TypeAlias = grpc.aio.Server
 
@@ -30,15 +40,35 @@ class RpcOptions:
     """The longest pause between two attempts to connect. Short, because a restarted peer must be found again soon."""
     concurrent_calls_max: int | None = None
     """Calls that a server runs at once; further ones get RESOURCE_EXHAUSTED. None: the service bounds them itself."""
+    engine: Literal["orrery", "grpcio"] = "orrery"
+    """Which engine carries the calls where the doors for our own are given."""
 
 
 DEFAULT_OPTIONS = RpcOptions()
 
 
 def create_server(
-    options: RpcOptions = DEFAULT_OPTIONS, interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
+    options: RpcOptions = DEFAULT_OPTIONS,
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+    *,
+    net: Net | None = None,
+    observers: Sequence[Observer] = (),
+    http1: Callable[[], asyncio.Protocol] | None = None,
 ) -> Server:
-    """A server without ports and servicers yet. Ports are bound by `bind`."""
+    """A server without ports and servicers yet. Ports are opened by `listen`.
+
+    With `net` it is our own engine; `observers` (calls begun and ended) and `http1` (the protocol for connections that
+    turn out to speak HTTP/1.1) are its alone.
+    """
+    if net is not None and options.engine == "orrery":
+        return OwnServer(
+            net,
+            ServerOptions(receive_bytes_max=options.message_bytes_max, send_bytes_max=options.message_bytes_max),
+            interceptors=interceptors,
+            observers=observers,
+            calls_max=options.concurrent_calls_max,
+            http1=http1,
+        )
     return grpc.aio.server(
         interceptors=list(interceptors),
         options=[
@@ -63,13 +93,48 @@ def bind(server: Server, listen: str, credentials: grpc.ServerCredentials | None
     return port
 
 
+async def listen(server: Server, address: str, *, tls: ssl.SSLContext | None = None) -> int:
+    """Opens a port, `host:port`, on a server of either engine and returns its number (port 0 takes a free one).
+
+    Raises OSError when it is taken, and ValueError for `tls` with grpcio, whose `bind` takes credentials.
+    """
+    if isinstance(server, OwnServer):
+        host, port = split_host_port(address)
+        return await server.listen(host, port, tls=tls)
+    if tls is not None:
+        raise ValueError("grpcio cannot take an ssl.SSLContext: use bind() with grpc.ssl_server_credentials")
+    return bind(server, address)
+
+
 def create_channel(
     target: str,
     options: RpcOptions = DEFAULT_OPTIONS,
     credentials: grpc.ChannelCredentials | None = None,
     interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+    *,
+    net: Net | None = None,
+    random: Randomness | None = None,
+    tls: ssl.SSLContext | None = None,
+    server_hostname: str | None = None,
 ) -> grpc.aio.Channel:
-    """A channel to `host:port`. It connects when first used, and again by itself after each loss."""
+    """A channel to `host:port`. It connects when first used, and again by itself after each loss.
+
+    With `net` and `random` it is our own engine, which takes TLS as `tls` instead of `credentials`. Raises ValueError
+    for what the engine cannot do: our own has no client interceptors, grpcio no `tls`.
+    """
+    if net is not None and random is not None and options.engine == "orrery":
+        if interceptors or credentials is not None:
+            raise ValueError("our own engine takes neither client interceptors nor grpc's opaque credentials")
+        own = ChannelOptions(
+            receive_bytes_max=options.message_bytes_max,
+            send_bytes_max=options.message_bytes_max,
+            backoff_s_max=options.reconnect_backoff_s_max,
+            keepalive_s=options.keepalive_s,
+            keepalive_timeout_s=options.keepalive_timeout_s,
+        )
+        return Channel(target, net, random, own, tls=tls, server_hostname=server_hostname)
+    if tls is not None:
+        raise ValueError("grpcio cannot take an ssl.SSLContext: use grpc.ssl_channel_credentials")
     arguments = [
         *_shared_arguments(options),
         ("grpc.keepalive_permit_without_calls", 1),

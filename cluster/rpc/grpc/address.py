@@ -39,4 +39,7 @@ def parse_target(target: str) -> list[tuple[str, int]]:
         parts = target.split(",")
     if not 0 < len(parts) <= ADDRESSES_MAX:
         raise ValueError(f"a target of {len(parts)} addresses")
-    return [split_host_port(part) for part in parts]
+    addresses = [split_host_port(part) for part in parts]
+    if not all(host for host, _ in addresses):
+        raise ValueError(f"not a target: {target!r}")
+    return addresses

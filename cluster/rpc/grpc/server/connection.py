@@ -214,28 +214,29 @@ class ServerConnection(Http2Protocol):
             self.loop.call_soon(self._close_drained)
 
     async def intercept(self, method: Method, head: RequestHead) -> Method:
-        """Runs grpc.aio's interceptors, which may replace the handler."""
-        interceptors = self.interceptors
-
-        async def ask(position: int, details: grpc.HandlerCallDetails) -> Handler | None:
-            if position == len(interceptors):
-                if details.method == method.path:
-                    return method.handler
-                found = self.serving.find(details.method, details.invocation_metadata)
-                return found.handler if found is not None else None
-
-            async def continuation(onwards: grpc.HandlerCallDetails) -> Handler | None:
-                return await ask(position + 1, onwards)
-
-            return await interceptors[position].intercept_service(
-                continuation,
-                details,
-            )
-
-        handler = await ask(0, CallDetails(head.path, head.metadata))
+        """Runs grpc.aio's interceptors, which may replace the handler. Raises CallFault when they leave none."""
+        handler = await self._ask(0, method, CallDetails(head.path, head.metadata))
         if handler is None:
             raise CallFault(grpc.StatusCode.UNIMPLEMENTED, f"Method not found: {head.path}")
-        return method if handler is method.handler else Method(head.path, handler)
+        if handler is method.handler:
+            return method
+        # Well-behaved interceptors give the same handler for every call of a method: it is unpacked once.
+        if method.replaced is None or method.replaced.handler is not handler:
+            method.replaced = Method(head.path, handler)
+        return method.replaced
+
+    async def _ask(self, position: int, method: Method, details: grpc.HandlerCallDetails) -> "Handler | None":
+        interceptors = self.interceptors
+        if position == len(interceptors):
+            if details.method == method.path:
+                return method.handler
+            found = self.serving.find(details.method, details.invocation_metadata)
+            return found.handler if found is not None else None
+
+        async def continuation(onwards: grpc.HandlerCallDetails) -> "Handler | None":
+            return await self._ask(position + 1, method, onwards)
+
+        return await interceptors[position].intercept_service(continuation, details)
 
     # ---- draining
 

@@ -18,11 +18,22 @@ Behavior: TypeAlias = Callable[[object, object], object]
 class Method:
     """A method handler, unpacked so that a call need not look twice."""
 
-    __slots__ = ("behavior", "deserialize", "handler", "path", "serialize", "streams_requests", "streams_responses")
+    __slots__ = (
+        "behavior",
+        "deserialize",
+        "handler",
+        "path",
+        "replaced",
+        "serialize",
+        "streams_requests",
+        "streams_responses",
+    )
 
     def __init__(self, path: str, handler: Handler) -> None:
         self.path = path
         self.handler = handler
+        self.replaced: Method | None = None
+        """What interceptors put in this method's place last."""
         self.streams_requests = bool(handler.request_streaming)
         self.streams_responses = bool(handler.response_streaming)
         self.behavior = cast(

@@ -110,7 +110,8 @@ class Server(grpc.aio.Server):
         listener = await self._net.listen(self._accept, host, port, tls=tls)
         self._listeners.append(listener)
         self._started = True
-        return int(listener.sockets[0].getsockname()[1])
+        # A simulated listener has no sockets; it is never asked for a free port either.
+        return int(listener.sockets[0].getsockname()[1]) if listener.sockets else port
 
     async def start(self) -> None:
         """Opens the ports that were added."""

@@ -5,7 +5,9 @@ from typing import Any
 import grpc
 import pytest
 
-from cluster.rpc import bind, create_channel, create_server
+from cluster.rpc import RpcOptions, bind, create_channel, create_server, listen
+from cluster.rpc.grpc import Server as OwnServer
+from runtime.real import StreamNet, SystemRandomness
 
 
 async def test_a_taken_port_is_an_error_that_names_it() -> None:
@@ -37,3 +39,29 @@ async def test_a_channel_finds_a_server_that_starts_later() -> None:
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
         finally:
             await server.stop(None)
+
+
+@pytest.mark.parametrize("serving", ["orrery", "grpcio"])
+@pytest.mark.parametrize("calling", ["orrery", "grpcio"])
+async def test_the_engine_is_chosen_by_configuration(serving: Any, calling: Any) -> None:
+    net, random = StreamNet(), SystemRandomness()
+    server = create_server(RpcOptions(engine=serving), net=net)
+    assert isinstance(server, OwnServer) == (serving == "orrery")
+    port = await listen(server, "127.0.0.1:0")
+    await server.start()
+    async with create_channel(f"127.0.0.1:{port}", RpcOptions(engine=calling), net=net, random=random) as channel:
+        call: Any = channel.unary_unary("/test.Nothing/Method")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(b"")
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    await server.stop(None)
+
+
+async def test_a_taken_port_is_an_error_with_our_engine() -> None:
+    net = StreamNet()
+    first, second = create_server(net=net), create_server(net=net)
+    port = await listen(first, "127.0.0.1:0")
+    with pytest.raises(OSError, match=str(port)):
+        await listen(second, f"127.0.0.1:{port}")
+    await first.stop(None)
+    await second.stop(None)
