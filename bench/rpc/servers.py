@@ -60,16 +60,18 @@ class SyncServicer(stubs.TestServiceServicer):
 
 
 async def ours(port: int) -> None:
+    servicer: Any = AsyncServicer()
     server = Server(StreamNet())
-    stubs.add_TestServiceServicer_to_server(AsyncServicer(), server)
+    stubs.add_TestServiceServicer_to_server(servicer, server)
     await server.listen(HOST, port)
     print("ready", flush=True)
     await asyncio.Event().wait()
 
 
 async def grpc_aio(port: int) -> None:
+    servicer: Any = AsyncServicer()
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.http2.max_ping_strikes", 0)])
-    stubs.add_TestServiceServicer_to_server(AsyncServicer(), server)
+    stubs.add_TestServiceServicer_to_server(servicer, server)
     server.add_insecure_port(f"{HOST}:{port}")
     await server.start()
     print("ready", flush=True)
@@ -77,8 +79,9 @@ async def grpc_aio(port: int) -> None:
 
 
 def grpc_sync(port: int) -> None:
+    servicer: Any = SyncServicer()
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=8), options=[("grpc.so_reuseport", 0)])
-    stubs.add_TestServiceServicer_to_server(SyncServicer(), server)
+    stubs.add_TestServiceServicer_to_server(servicer, server)
     server.add_insecure_port(f"{HOST}:{port}")
     server.start()
     print("ready", flush=True)

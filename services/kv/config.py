@@ -122,8 +122,18 @@ class KvSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = "3.6.0"
 
+    rpc_engine: Annotated[
+        Literal["orrery", "grpcio"],
+        Meta(
+            description="What carries gRPC between members and to clients: this house's own engine, or grpcio, which is"
+            " several times slower."
+        ),
+    ] = "orrery"
+
     def __post_init__(self) -> None:
         parse_members(self.cluster_token, self.members)
+        if self.listen.endswith(":0"):
+            raise ValueError("listen needs a port of its own choice: clients must find it again after a restart")
         if self.election_ms < 5 * self.tick_ms:
             raise ValueError(f"election_ms ({self.election_ms}) must be at least five times tick_ms ({self.tick_ms})")
 

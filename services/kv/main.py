@@ -11,7 +11,7 @@ from cluster.raft.driver.grpc_transport import MESSAGE_BYTES_MAX, GrpcTransport
 from cluster.replica.host import ReplicaHost
 from cluster.replica.interface import Leadership
 from cluster.replica.replica import Replica
-from cluster.rpc.engine import RpcOptions, bind, create_channel, create_server
+from cluster.rpc.engine import RpcOptions, create_channel, create_server, listen
 from cluster.telemetry import AdminServer, Check, Info, process_registry
 from cluster.telemetry.grpc_metrics import GrpcMetricsInterceptor
 from runtime import Runtime
@@ -23,7 +23,7 @@ from services.kv.api.peer import GrpcLeaderLink
 from services.kv.config import KvConfig
 from services.kv.data_directory import claim
 from services.kv.identity import Identity, identify
-from services.kv.metrics import KvMetrics, RoundTrips
+from services.kv.metrics import KvMetrics, RoundTrips, sync_times
 from services.kv.node import KvNode, NodeSettings, new_state_machine
 from services.kv.state_machine import Result
 
@@ -68,19 +68,20 @@ class _Process:
         await claim(runtime.disk, identity)
         registry = process_registry("kv", config.node)
         round_trips = RoundTrips(registry)
-        peers = create_server(RpcOptions(message_bytes_max=MESSAGE_BYTES_MAX))
+        peer_options = RpcOptions(message_bytes_max=MESSAGE_BYTES_MAX, engine=kv.rpc_engine)
+        peers = create_server(peer_options, net=runtime.net)
         clients = create_server(
-            RpcOptions(message_bytes_max=kv.request_bytes_max + GRPC_OVERHEAD_BYTES),
+            RpcOptions(message_bytes_max=kv.request_bytes_max + GRPC_OVERHEAD_BYTES, engine=kv.rpc_engine),
             [GrpcMetricsInterceptor(registry, runtime.clock)],
+            net=runtime.net,
         )
-        # Ports first: one that is taken should be known before anything is written.
-        bind(peers, kv.peer_listen or identity.member.peer_address)
-        port = bind(clients, kv.listen)
         transport = GrpcTransport(
             member_id=identity.member.id,
             cluster_id=identity.cluster_id,
             addresses={member.id: member.peer_address for member in identity.members},
-            channel_factory=lambda address: create_channel(address, RpcOptions(message_bytes_max=MESSAGE_BYTES_MAX)),
+            channel_factory=lambda address: create_channel(
+                address, peer_options, net=runtime.net, random=runtime.random
+            ),
             server=peers,
             random=runtime.random,
             on_round_trip=round_trips.observe,
@@ -97,10 +98,11 @@ class _Process:
                 snapshot_log_bytes=kv.snapshot_log_bytes,
                 trailing_entries=kv.snapshot_trailing_entries,
             ),
+            observe_sync=sync_times(registry),
         )
         machine = new_state_machine()
         replica = await host.replica(GROUP, machine)
-        client_url = f"http://{kv.advertise or kv.listen.rpartition(':')[0] + f':{port}'}"
+        client_url = f"http://{kv.advertise or kv.listen}"
         node = KvNode(
             machine,
             replica,
@@ -142,12 +144,15 @@ class _Process:
         )
         await admin.start()
         try:
+            # Ports open last: whoever gets through finds every servicer there, and the log read back.
+            await listen(peers, kv.peer_listen or identity.member.peer_address)
+            await peers.start()
+            await listen(clients, kv.listen)
+            await clients.start()
             async with TaskScope("kv") as scope:
                 scope.spawn(host.run(), name="replica")
                 for task in node.tasks():
                     scope.spawn(task(), name=task.__name__)
-                await peers.start()
-                await clients.start()
                 _log.info("serving", extra={"clients": client_url, "admin": admin.address})
                 await stop.wait()
                 await _hand_over(replica, [member.id for member in identity.members])
@@ -168,7 +173,12 @@ class _Process:
         channel = self._channels.get(member_id)
         member = self._identity.by_id(member_id)
         if channel is None and member is not None:
-            channel = self._channels[member_id] = create_channel(member.peer_address)
+            channel = self._channels[member_id] = create_channel(
+                member.peer_address,
+                RpcOptions(engine=self._config.kv.rpc_engine),
+                net=self._runtime.net,
+                random=self._runtime.random,
+            )
         return channel
 
 

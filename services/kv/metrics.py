@@ -4,7 +4,6 @@ Everything that can be read off the member's state is read when it is scraped: t
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -16,13 +15,8 @@ from services.kv.state_machine import Result
 
 ROUND_TRIP_BUCKETS_S = tuple(0.0001 * 2**power for power in range(16))
 """etcd's: from 0.1 ms to 3.3 s."""
-
-
-@dataclass(slots=True)
-class PeerFailures:
-    """What was not delivered to a peer."""
-
-    sent_failures: int
+SYNC_BUCKETS_S = tuple(0.001 * 2**power for power in range(14))
+"""etcd's: from 1 ms to 8.2 s."""
 
 
 class KvMetrics:
@@ -109,3 +103,13 @@ class RoundTrips:
         if histogram is None:
             histogram = self._by_member[member_id] = self._histogram.labels(f"{member_id:x}")
         histogram.observe(seconds)
+
+
+def sync_times(registry: CollectorRegistry) -> Callable[[float], None]:
+    """Registers the histogram of the log's syncs, and returns what takes one measurement, in seconds."""
+    return Histogram(
+        "etcd_disk_wal_fsync_duration_seconds",
+        "Seconds that a synced write of the log took.",
+        buckets=SYNC_BUCKETS_S,
+        registry=registry,
+    ).observe

@@ -29,9 +29,10 @@ from cluster.rpc.http2.events import (
 from cluster.rpc.http2.frames import STREAM_ID_MAX, WINDOW_MAX
 from cluster.rpc.http2.headers import HeaderBlock, HeaderDecoder
 from cluster.rpc.http2.limits import Guard, Limits
-from cluster.rpc.http2.outbound import Outbound
+from cluster.rpc.http2.outbound import SMALL_BLOCK_BYTES, Outbound
 from cluster.rpc.http2.stream import Stream
 
+_pack_header = frames.HEADER.pack
 _unpack_header = frames.HEADER.unpack_from
 _uint32 = frames.UINT32.unpack_from
 
@@ -129,6 +130,38 @@ class Connection(Outbound):
         self._next_stream_id += 2
         self.streams[stream.id] = stream
         self.send_headers(stream, block, ends=ends)
+        return stream
+
+    def request(self, block: bytes, data: bytes) -> Stream:
+        """Opens a stream with a whole request, usually without queueing. Raises LocalFault unless `can_open`."""
+        size = len(data)
+        peer = self.peer
+        if (
+            self.blocked
+            or self._block_prefix
+            or size > self.send_window
+            or size > peer.initial_window_bytes
+            or size > peer.frame_bytes_max
+            or len(block) > SMALL_BLOCK_BYTES
+            or not self.client
+            or not self.can_open
+        ):
+            stream = self.open(block)
+            self.send_data(stream, data, ends=True)
+            return stream
+        stream_id = self._next_stream_id
+        self._next_stream_id = stream_id + 2
+        stream = Stream(stream_id, peer.initial_window_bytes - size, self.limits.stream_window_bytes)
+        stream.local_ended = stream.end_sent = True
+        self.streams[stream_id] = stream
+        self.send_window -= size
+        self.data_frames += 1
+        self.out += (
+            _pack_header(len(block) >> 8, len(block) & 0xFF, 0x1, 0x4, stream_id),
+            block,
+            _pack_header(size >> 8, size & 0xFF, 0x0, 0x1, stream_id),
+            data,
+        )
         return stream
 
     def receive(self, data: bytes, now_s: float) -> list[Event]:

@@ -56,6 +56,8 @@ class ClientCall:
     _assembler: Assembler | None = None
     _credit = 0
     _retries = 0
+    _waited = False
+    """Whether any of the futures above was ever made."""
     _encoding = framing.IDENTITY
 
     def __init__(self, channel: "Channel", method: "MethodStub", timeout: float | None, metadata: Pairs) -> None:
@@ -82,18 +84,18 @@ class ClientCall:
     def attach(self, connection: "ClientConnection") -> None:
         """Opens the stream. Raises ValueError for metadata that cannot be sent."""
         block = self.header_block(connection.authority, connection.scheme)
-        stream = connection.http2.open(block)
+        self._stream = stream = self._open(connection, block)
         stream.owner = self
-        self._stream = stream
         self._connection = connection
         waiter = self._attach_waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
-        self._on_attached(connection, stream)
-        connection.schedule_flush(0)
 
-    def _on_attached(self, connection: "ClientConnection", stream: Stream) -> None:
-        """Sends what is ready to be sent."""
+    def _open(self, connection: "ClientConnection", block: bytes) -> Stream:
+        """Opens the stream, and sends what is ready to be sent."""
+        stream = connection.http2.open(block)
+        connection.schedule_flush(0)
+        return stream
 
     def set_encoding(self, encoding: bytes) -> None:
         """Compresses requests from now on."""
@@ -230,9 +232,13 @@ class ClientCall:
             self._timer = None
         if self._credit:
             self._give_credit()
-        for waiter in (self._head_waiter, self._end_waiter, self._drain, self._attach_waiter):
-            if waiter is not None and not waiter.done():
-                waiter.set_result(None)
+        if self._stream is not None:
+            # Call and stream would keep each other alive until the garbage collector comes by.
+            self._stream.owner = None
+        if self._waited:
+            for waiter in (self._head_waiter, self._end_waiter, self._drain, self._attach_waiter):
+                if waiter is not None and not waiter.done():
+                    waiter.set_result(None)
         self._on_ended()
         if self._callbacks is not None:
             for callback in self._callbacks:
@@ -260,6 +266,7 @@ class ClientCall:
         if not self._ended:
             if self._end_waiter is None:
                 self._end_waiter = self._channel.loop.create_future()
+                self._waited = True
             # Several may wait: none may cancel the future of the others.
             await asyncio.shield(self._end_waiter)
 
@@ -300,6 +307,7 @@ class ClientCall:
         if self._head is None and not self._ended:
             if self._head_waiter is None:
                 self._head_waiter = self._channel.loop.create_future()
+                self._waited = True
             await asyncio.shield(self._head_waiter)
         return as_metadata(self._initial)
 
@@ -330,6 +338,7 @@ class ClientCall:
         if self._stream is None and not self._ended:
             if self._attach_waiter is None:
                 self._attach_waiter = self._channel.loop.create_future()
+                self._waited = True
             await asyncio.shield(self._attach_waiter)
         if self._ended and self._code is not OK:
             raise self.error()

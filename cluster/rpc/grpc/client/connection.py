@@ -107,6 +107,8 @@ class ClientConnection(Http2Protocol):
                 call = event.stream.owner  # type: ignore[attr-defined]
                 if call is not None:
                     call.on_data(event.data, event.credit, event.ended)  # type: ignore[attr-defined]
+                elif event.credit:  # type: ignore[attr-defined]
+                    self.http2.consume(event.stream, event.credit)  # type: ignore[attr-defined]
             elif kind is StreamEnded:
                 closed = True
                 call = event.stream.owner  # type: ignore[attr-defined]

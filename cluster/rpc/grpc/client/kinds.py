@@ -22,9 +22,10 @@ class UnaryUnaryCall(UnaryResponse, grpc.aio.UnaryUnaryCall):  # type: ignore[mi
     request: bytes = b""
     """Framed; kept, because a call that no server touched is sent anew."""
 
-    def _on_attached(self, connection: "ClientConnection", stream: Stream) -> None:
-        connection.http2.send_data(stream, self.request, ends=True)
+    def _open(self, connection: "ClientConnection", block: bytes) -> Stream:
+        stream = connection.http2.request(block, self.request)
         connection.schedule_flush(len(self.request))
+        return stream
 
     def _can_resend(self) -> bool:
         return True
@@ -36,9 +37,10 @@ class UnaryStreamCall(StreamResponse, grpc.aio.UnaryStreamCall):  # type: ignore
     request: bytes = b""
     """Framed; kept, because a call that no server touched is sent anew."""
 
-    def _on_attached(self, connection: "ClientConnection", stream: Stream) -> None:
-        connection.http2.send_data(stream, self.request, ends=True)
+    def _open(self, connection: "ClientConnection", block: bytes) -> Stream:
+        stream = connection.http2.request(block, self.request)
         connection.schedule_flush(len(self.request))
+        return stream
 
     def _can_resend(self) -> bool:
         return True

@@ -126,6 +126,7 @@ class StreamRequest(ClientCall):
         await asyncio.sleep(0)
         while not self._writable(connection, stream):
             self._drain = self._channel.loop.create_future()
+            self._waited = True
             connection.writers[self] = None
             try:
                 await self._drain
@@ -140,6 +141,7 @@ class StreamRequest(ClientCall):
         if self._stream is None and not self._ended:
             if self._attach_waiter is None:
                 self._attach_waiter = self._channel.loop.create_future()
+                self._waited = True
             await asyncio.shield(self._attach_waiter)
         return self._connection, self._stream
 

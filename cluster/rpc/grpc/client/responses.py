@@ -48,8 +48,7 @@ class UnaryResponse(ClientCall):
         ):
             self._body = data[5:]
             self._bodies = 1
-            # The stream is about to end; only its connection's window matters.
-            self._credit += credit
+            # The stream is about to end, so its window needs no credit, and its end settles the connection's.
             return
         super().on_data(data, credit, ended)
 

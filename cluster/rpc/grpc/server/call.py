@@ -423,6 +423,8 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
         if self._finished:
             return
         self._finished = True
+        # Call and stream would keep each other alive until the garbage collector comes by.
+        self._stream.owner = None
         self._code = code if code is not None else grpc.StatusCode.CANCELLED
         if self._timer is not None:
             self._timer.cancel()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -93,6 +94,9 @@ async def test_a_member_from_start_to_restart(tmp_path: Path) -> None:
             status, metrics = await get(config.admin.listen, "/metrics")
             assert (status, b"etcd_server_has_leader 1.0" in metrics) == (200, True)
             assert b"etcd_debugging_mvcc_current_revision 2.0" in metrics
+            syncs = re.search(rb"^etcd_disk_wal_fsync_duration_seconds_count (\d+)", metrics, re.MULTILINE)
+            assert syncs is not None
+            assert float(syncs[1]) > 0
             _, info = await get(config.admin.listen, "/info")
             assert json.loads(info)["endpoints"] == {"etcd": f"http://{config.kv.listen}"}
             assert (json.loads(info)["role"], json.loads(info)["leader"]) == ("leader", "kv-1")
