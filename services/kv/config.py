@@ -130,6 +130,14 @@ class KvSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = "orrery"
 
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Origins of web pages, as https://console.example, that may use the JSON gateway; * for every"
+            " page. A page that is listed can read and write everything here that its visitor's browser can reach."
+        ),
+    ] = ()
+
     def __post_init__(self) -> None:
         parse_members(self.cluster_token, self.members)
         if self.listen.endswith(":0"):

@@ -8,6 +8,8 @@ Messages are handed over as they are, neither serialized nor copied. Interceptor
 are as over a connection: a call that fails raises `grpc.aio.AioRpcError`.
 """
 
+from __future__ import annotations
+
 import asyncio
 import logging
 from collections import deque
@@ -33,7 +35,7 @@ class Requests:
     def __init__(self, requests: Iterable[object]) -> None:
         self._requests = iter(requests)
 
-    def __aiter__(self) -> "Requests":
+    def __aiter__(self) -> Requests:
         return self
 
     async def __anext__(self) -> object:
@@ -80,7 +82,7 @@ class InProcessCalls(grpc.aio.Server):
         metadata: Pairs = (),
         timeout_s: float | None = None,
         peer: str = "in-process",
-    ) -> "tuple[object, InProcessContext]":
+    ) -> tuple[object, InProcessContext]:
         """Calls a method that answers with one message; returns it and the call's context.
 
         Raises AioRpcError when the call fails. A method that takes one request takes the first of `requests`.
@@ -125,7 +127,7 @@ class InProcessCalls(grpc.aio.Server):
         metadata: Pairs = (),
         timeout_s: float | None = None,
         peer: str = "in-process",
-    ) -> "ResponseStream":
+    ) -> ResponseStream:
         """Calls a method that answers with a stream; it begins at once, in a task of its own."""
         return ResponseStream(self._method, path, requests, metadata, timeout_s, peer)
 
@@ -195,7 +197,7 @@ class ResponseStream:
         self._task = loop.create_task(self._run(), name=f"in-process {path}")
         self._timer = None if deadline_s is None else loop.call_at(deadline_s, self._expire)
 
-    def __aiter__(self) -> "ResponseStream":
+    def __aiter__(self) -> ResponseStream:
         return self
 
     async def __anext__(self) -> object:

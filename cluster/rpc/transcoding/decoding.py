@@ -43,7 +43,9 @@ def parse_json(text: str, start: int = 0) -> tuple[object, int]:
         return _scan(text, start)
     except json.JSONDecodeError as error:
         if error.pos >= len(text):
-            raise DecodeError("unexpected end of JSON input") from None
+            raise DecodeError("unexpected EOF") from None
+        if error.msg == "Expecting value":
+            raise DecodeError(f"invalid character '{text[error.pos]}' looking for beginning of value") from None
         raise DecodeError(f"invalid JSON at character {error.pos}: {error.msg}") from None
     except RecursionError:
         raise DecodeError("the JSON is nested too deeply") from None
