@@ -214,13 +214,6 @@ class ResponseStream:
             self._room.set()
         return response
 
-    def take_ready(self) -> list[object]:
-        """The responses that are there already, so that they can travel together."""
-        ready = list(self._ready)
-        self._ready.clear()
-        self._room.set()
-        return ready
-
     async def aclose(self) -> None:
         """Ends the call, if it has not ended, and waits until its servicer has."""
         if not self._task.done():

@@ -164,7 +164,11 @@ class Transcoder:
 
 
 class _Lines:
-    """A stream of responses as parts of a body: one for each response, or for several that are ready together."""
+    """A stream of responses as parts of a body.
+
+    Each is a part of its own, and so a chunk on the wire, though joining those that are ready would be cheaper: there
+    are clients (etcd3gw) that take a chunk for a line.
+    """
 
     def __init__(self, encode: Callable[[Message], bytes], first: object, stream: ResponseStream) -> None:
         self._encode = encode
@@ -187,7 +191,7 @@ class _Lines:
             self._ended = True
             return stream_error_line(error.code(), error.details() or "")
         self._next = None
-        return b"".join(self._encode(cast(Message, message)) for message in (response, *self._stream.take_ready()))
+        return self._encode(cast(Message, response))
 
     async def aclose(self) -> None:
         """Ends the call: the body's reader has gone, or has all of it."""

@@ -175,6 +175,16 @@ async def test_streams_are_lines(transcoder: Transcoder) -> None:
     assert await ask(transcoder, "GET", "/v1/stream") == (200, "")
 
 
+async def test_each_response_is_a_chunk_of_its_own(transcoder: Transcoder) -> None:
+    response = await transcoder(Request("GET", "/v1/stream?int32_value=3", Headers(()), b"", "1.1"))
+    assert not isinstance(response.body, bytes)
+    assert [part async for part in response.body] == [
+        b'{"result":{}}\n',
+        b'{"result":{"int32_value":1}}\n',
+        b'{"result":{"int32_value":2}}\n',
+    ]
+
+
 async def test_a_stream_that_fails_late_ends_with_an_error(transcoder: Transcoder) -> None:
     status, text = await ask(transcoder, "GET", "/v1/stream?int32_value=1&string_value=ABORTED")
     assert status == 200
