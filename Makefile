@@ -8,7 +8,11 @@ STAMPS := $(VENV)/.stamps
 PROTOS := $(shell find proto -name '*.proto' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: bench-rpc help setup up down test lint types format proto lock image ci clean
+.PHONY: help setup up down test lint types format proto lock clients conformance chaos bench-rpc base-image wheels image compose-test ci clean
+
+# What the image stands on. Where no registry of images can be reached: make base-image wheels image BASE=orrery-base:local
+BASE ?= python:3.11-slim
+IMAGE ?= orrery:local
 
 help: ## show what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +61,33 @@ format: setup ## rewrite the sources in the house's format
 
 lock: $(STAMPS)/dependencies ## resolve the lock files anew from pyproject.toml (names, versions and hashes only)
 	@tools/lock
+
+clients: build/clients/.stamp ## make the environment of other people's clients, for the conformance suites
+
+build/clients/.stamp: requirements/clients.lock
+	@echo "clients: installing other people's clients"
+	@rm -rf build/clients && mkdir -p build
+	@$(PYTHON) -m venv build/clients
+	@build/clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+conformance: setup clients ## real clients against a running cluster, compared with etcd (needs etcd-server, etcd-client)
+	@$(BIN)/python -m pytest -q tests/conformance
+
+chaos: setup ## kill, pause and restart real processes under traffic, and judge the history
+	@$(BIN)/python -m pytest -q -rP tests/chaos
+
+base-image: ## make the local base image orrery-base:local by debootstrap (needs root; no registry of images)
+	@deploy/base-image orrery-base:local
+
+wheels: setup ## put the locked packages into build/wheels, for an image built without a registry of packages
+	@deploy/wheels $(BASE)
+
+image: ## build the image (BASE=... names another base image)
+	@docker build --quiet --build-arg BASE=$(BASE) --file deploy/Dockerfile --tag $(IMAGE) .
+
+compose-test: image setup ## build the image, start the compose cluster, kill containers, and look for the data
+	@ORRERY_IMAGE=$(IMAGE) ORRERY_BASE=$(BASE) $(BIN)/python -m pytest -q tests/compose
 
 bench-rpc: setup ## the RPC engines side by side: table and plot in build/bench-rpc (needs h2load)
 	@$(BIN)/python -m bench.rpc

@@ -1,0 +1,1 @@
+"""The kv service: the etcd v3 API on a replicated store of revisions."""

@@ -1,0 +1,1 @@
+"""The heads that speak the etcd v3 API: one file a gRPC service."""

@@ -1,0 +1,1 @@
+"""Keeping the time of leases, which is the leader's business."""

@@ -1,0 +1,226 @@
+"""The kv process: opens what it owns, puts the parts together, and closes them in the right order. Wiring only."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from grpc import aio
+
+from cluster.raft.driver import HostOptions
+from cluster.raft.driver.grpc_transport import MESSAGE_BYTES_MAX, GrpcTransport
+from cluster.replica.host import ReplicaHost
+from cluster.replica.interface import Leadership
+from cluster.replica.replica import Replica
+from cluster.rpc.engine import RpcOptions, create_channel, create_server, listen
+from cluster.telemetry import AdminServer, Check, Info, process_registry
+from cluster.telemetry.grpc_metrics import GrpcMetricsInterceptor
+from runtime import Runtime
+from runtime.process import StopSignal
+from runtime.real import RealDisk, real_runtime
+from runtime.tasks import TaskScope
+from services.kv.api.calls import RequestLimits
+from services.kv.api.peer import GrpcLeaderLink
+from services.kv.config import KvConfig
+from services.kv.data_directory import claim
+from services.kv.identity import Identity, identify
+from services.kv.metrics import KvMetrics, RoundTrips, sync_times
+from services.kv.node import KvNode, NodeSettings, new_state_machine
+from services.kv.state_machine import Result
+
+GROUP = 1
+"""The one Raft group of kv."""
+GRPC_OVERHEAD_BYTES = 512 * 1024
+"""Requests may be this much larger than the limit before gRPC itself refuses them; below, etcd's message is given."""
+DRAIN_S = 2.0
+"""How long calls under way may take when the process is asked to stop."""
+HANDOVER_S = 1.0
+"""How long a leader waits for another to take over before it stops."""
+
+_log = logging.getLogger(__name__)
+
+
+async def serve(config: KvConfig, stop: StopSignal) -> None:
+    """Runs a member until `stop`.
+
+    Raises DirectoryInUse, WrongDataDirectory, OSError when a port is taken; later, whatever ends the replica.
+    """
+    identity = identify(config.kv.cluster_token, config.node, config.kv.members)
+    runtime = real_runtime(config.data_dir)
+    try:
+        await _Process(config, identity, runtime).run(stop)
+    finally:
+        # The lock of the directory would otherwise last as long as the process, which in a test is not this member.
+        if isinstance(runtime.disk, RealDisk):
+            runtime.disk.close()
+
+
+class _Process:
+    """What a member owns while it runs."""
+
+    def __init__(self, config: KvConfig, identity: Identity, runtime: Runtime) -> None:
+        self._config = config
+        self._identity = identity
+        self._runtime = runtime
+        self._channels: dict[int, aio.Channel] = {}
+
+    async def run(self, stop: StopSignal) -> None:
+        config, kv, runtime, identity = self._config, self._config.kv, self._runtime, self._identity
+        await claim(runtime.disk, identity)
+        registry = process_registry("kv", config.node)
+        round_trips = RoundTrips(registry)
+        peer_options = RpcOptions(message_bytes_max=MESSAGE_BYTES_MAX, engine=kv.rpc_engine)
+        peers = create_server(peer_options, net=runtime.net)
+        clients = create_server(
+            RpcOptions(message_bytes_max=kv.request_bytes_max + GRPC_OVERHEAD_BYTES, engine=kv.rpc_engine),
+            [GrpcMetricsInterceptor(registry, runtime.clock)],
+            net=runtime.net,
+        )
+        transport = GrpcTransport(
+            member_id=identity.member.id,
+            cluster_id=identity.cluster_id,
+            addresses={member.id: member.peer_address for member in identity.members},
+            channel_factory=lambda address: create_channel(
+                address, peer_options, net=runtime.net, random=runtime.random
+            ),
+            server=peers,
+            random=runtime.random,
+            on_round_trip=round_trips.observe,
+        )
+        host = await ReplicaHost.open(
+            runtime,
+            "raft",
+            member_id=identity.member.id,
+            voters=[member.id for member in identity.members],
+            transport=transport,
+            options=HostOptions(
+                tick_s=kv.tick_ms / 1000,
+                election_ticks=max(5, kv.election_ms // kv.tick_ms),
+                snapshot_log_bytes=kv.snapshot_log_bytes,
+                trailing_entries=kv.snapshot_trailing_entries,
+            ),
+            observe_sync=sync_times(registry),
+        )
+        machine = new_state_machine()
+        replica = await host.replica(GROUP, machine)
+        client_url = f"http://{kv.advertise or kv.listen}"
+        node = KvNode(
+            machine,
+            replica,
+            identity,
+            NodeSettings(
+                limits=RequestLimits(
+                    request_bytes_max=kv.request_bytes_max,
+                    txn_operations_max=kv.txn_operations_max,
+                    request_timeout_s=kv.request_timeout_ms / 1000,
+                    election_timeout_s=kv.election_ms / 1000,
+                ),
+                client_urls=(client_url,),
+                progress_interval_s=kv.progress_interval_ms / 1000,
+                etcd_version=kv.etcd_version,
+            ),
+            clock=runtime.clock,
+            random=runtime.random,
+            link=GrpcLeaderLink(self._channel),
+            transfer_leader=lambda target: _hand_over(replica, [target]),
+        )
+        node.add_client_heads(clients)
+        node.add_peer_heads(peers)
+        KvMetrics(
+            registry,
+            node,
+            replica,
+            lambda: {
+                member_id: counters.dropped_queue_full + counters.dropped_disconnected
+                for member_id, counters in transport.counters.items()
+            },
+        )
+        admin = AdminServer(
+            runtime.net,
+            runtime.clock,
+            config.admin.listen,
+            registry,
+            lambda: _info(config, identity, replica, client_url),
+            lambda: _checks(node, replica),
+        )
+        await admin.start()
+        try:
+            # Ports open last: whoever gets through finds every servicer there, and the log read back.
+            await listen(peers, kv.peer_listen or identity.member.peer_address)
+            await peers.start()
+            await listen(clients, kv.listen)
+            await clients.start()
+            async with TaskScope("kv") as scope:
+                scope.spawn(host.run(), name="replica")
+                for task in node.tasks():
+                    scope.spawn(task(), name=task.__name__)
+                _log.info("serving", extra={"clients": client_url, "admin": admin.address})
+                await stop.wait()
+                await _hand_over(replica, [member.id for member in identity.members])
+                node.stop_streams()
+                await clients.stop(DRAIN_S)
+                await host.stop()
+                await peers.stop(0)
+                scope.cancel()
+        finally:
+            await clients.stop(0)
+            await peers.stop(0)
+            for channel in self._channels.values():
+                await channel.close()
+            await admin.stop()
+
+    def _channel(self, member_id: int) -> aio.Channel | None:
+        """The channel to a peer, for what does not go through the log."""
+        channel = self._channels.get(member_id)
+        member = self._identity.by_id(member_id)
+        if channel is None and member is not None:
+            channel = self._channels[member_id] = create_channel(
+                member.peer_address,
+                RpcOptions(engine=self._config.kv.rpc_engine),
+                net=self._runtime.net,
+                random=self._runtime.random,
+            )
+        return channel
+
+
+async def _hand_over(replica: Replica[Result], candidates: Sequence[int]) -> None:
+    """Lets another member lead, if this one does, so that nobody has to wait for an election."""
+    for target in candidates:
+        if target == replica.member_id or not replica.leadership.is_self:
+            continue
+        lost = asyncio.Event()
+
+        def notice(leadership: Leadership, lost: asyncio.Event = lost) -> None:
+            if not leadership.is_self:
+                lost.set()
+
+        replica.on_leadership(notice)
+        replica.transfer_leadership(target)
+        try:
+            async with asyncio.timeout(HANDOVER_S):
+                await lost.wait()
+        except TimeoutError:
+            _log.warning("nobody took over the lead in time", extra={"target": f"{target:x}"})
+
+
+def _info(config: KvConfig, identity: Identity, replica: Replica[Result], client_url: str) -> Info:
+    leader = identity.by_id(replica.leadership.leader)
+    return Info(
+        service="kv",
+        node=config.node,
+        role="leader" if replica.leadership.is_self else "follower",
+        leader=leader.name if leader is not None else "",
+        endpoints={"etcd": client_url},
+        data_dir=config.data_dir,
+    )
+
+
+def _checks(node: KvNode, replica: Replica[Result]) -> list[Check]:
+    status = replica.status
+    return [
+        Check("leader known", status.leader != 0, "" if status.leader else "no leader is known; is a majority up?"),
+        Check(
+            "caught up",
+            node.has_caught_up,
+            "" if node.has_caught_up else f"applied {status.applied_index} of {status.commit_index}",
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""Watching keys: who is interested in what, and bringing it to them."""
