@@ -66,12 +66,16 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
     _writes = 0
     _outbox: Outbox | None = None
     _message = b""
+    observed_s = 0.0
+    """For an observer: when the call began."""
 
     def __init__(self, connection: "ServerConnection", stream: Stream, head: RequestHead, method: Method) -> None:
         self._connection = connection
         self._stream = stream
         self._head = head
         self._method = method
+        self.method = method
+        """What was called; interceptors may run another in its place."""
 
     # ---- from the connection
 

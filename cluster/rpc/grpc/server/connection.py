@@ -52,10 +52,10 @@ class ServerOptions:
 
 
 class Observer(Protocol):
-    """Hears of every call: the one place for metrics and access logs."""
+    """Hears of every call: the one place for metrics, access logs, and refusing before a servicer runs."""
 
     def call_started(self, call: ServerCall) -> None:
-        """The call's headers have come."""
+        """The call's headers have come. May end it by `call.refuse`, after a look at its metadata or peer."""
         ...
 
     def call_ended(self, call: ServerCall, code: grpc.StatusCode) -> None:
@@ -193,6 +193,8 @@ class ServerConnection(Http2Protocol):
         stream.owner = call
         for observer in self._observers:
             observer.call_started(call)
+        if call.done():
+            return
         call.start()
         if event.ended:
             call.on_end()
