@@ -131,6 +131,10 @@ class StreamResponse(ClientCall):
                 raise
             finally:
                 self._reader = None
+        return self._take()
+
+    def _take(self) -> object:
+        """The next of the complete messages. Raises AioRpcError when it does not deserialize."""
         message = self._messages.popleft()
         self._message_bytes -= len(message)
         if self._credit and self._message_bytes <= READ_AHEAD_BYTES:
@@ -143,7 +147,10 @@ class StreamResponse(ClientCall):
 
     async def __aiter__(self) -> AsyncIterator[object]:
         """Responses until the stream ends well. Raises as `read` does."""
+        messages = self._messages
         while True:
+            while messages:
+                yield self._take()
             response = await self.read()
             if response is grpc.aio.EOF:
                 return

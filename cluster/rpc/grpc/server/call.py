@@ -285,26 +285,33 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
     # ---- reading
 
     async def _requests(self) -> AsyncIterator[object]:
+        messages = self._messages
         while True:
+            while messages:
+                yield self._take(messages)
             request = await self.read()
             if request is grpc.aio.EOF:
                 return
             yield request
+
+    def _take(self, messages: "deque[bytes]") -> object:
+        """The next of the complete messages. Raises CallFault when it does not deserialize."""
+        message = messages.popleft()
+        self._message_bytes -= len(message)
+        if self._credit and self._message_bytes <= READ_AHEAD_BYTES:
+            self._give_credit()
+        try:
+            return self._method.deserialize(message)
+        except Exception:
+            log.exception("%s: a request does not deserialize", self._method.path)
+            raise CallFault(grpc.StatusCode.INTERNAL, "Exception deserializing request!") from None
 
     async def read(self) -> object:
         """The next request, or `grpc.aio.EOF`. Raises CancelledError once the call is over."""
         while True:
             messages = self._messages
             if messages:
-                message = messages.popleft()
-                self._message_bytes -= len(message)
-                if self._credit and self._message_bytes <= READ_AHEAD_BYTES:
-                    self._give_credit()
-                try:
-                    return self._method.deserialize(message)
-                except Exception:
-                    log.exception("%s: a request does not deserialize", self._method.path)
-                    raise CallFault(grpc.StatusCode.INTERNAL, "Exception deserializing request!") from None
+                return self._take(messages)
             if self._finished:
                 raise asyncio.CancelledError
             if self._requests_ended:
