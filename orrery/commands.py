@@ -101,9 +101,11 @@ def start(data_dir: str, node: str, wait: float) -> int:
     """Starts one process. One that does not get ready for want of its peers is left running, and that is said."""
     supervisor = _supervisor(data_dir)
     supervisor.directory.require()
+    report = Progress([node]).update
     with supervisor.directory.locked():
-        ready = supervisor.start(node, Progress([node]).update, wait)
-    if not ready:
+        state = supervisor.start(node, report)
+    # Without the lock: when the whole cluster is down, this node waits for others that are yet to be started.
+    if not supervisor.wait_ready(state, [node], report, within_s=wait, give_up=False):
         print(f"{node} runs, but is not ready after {wait:.0f} s; `orrery status` and `orrery logs {node}` tell more.")
     return 0
 

@@ -147,8 +147,8 @@ class Supervisor:
         known.start = processes.start_of(child.pid) or "ended"
         self.directory.save(state)
 
-    def start(self, name: str, report: Report, within_s: float) -> bool:
-        """Starts one node; returns whether it became ready in time. One without its peers does not, and stays."""
+    def start(self, name: str, report: Report) -> ClusterState:
+        """Starts one node, and does not wait: one without its peers gets ready only when they are started, too."""
         state = self.directory.require()
         node = node_of(state, name)
         if self.alive(state.nodes[name]):
@@ -156,7 +156,7 @@ class Supervisor:
         self._require_ports([node])
         self.spawn(state, name)
         report(name, "starting", "")
-        return self.wait_ready(state, [name], report, within_s=within_s, give_up=False)
+        return state
 
     def wait_ready(
         self,
@@ -268,7 +268,7 @@ class Supervisor:
         return last_lines(self.directory.log(name), SHOWN_LOG_LINES)
 
 
-class NodeFailed(Exception):
+class NodeFailed(OperatorError):
     """A node did not come up. Its text includes the end of the node's log."""
 
     def __init__(self, node: str, what: str, log: Sequence[str]) -> None:

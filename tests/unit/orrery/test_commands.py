@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import pytest
@@ -80,6 +81,23 @@ def test_a_node_that_waits_for_its_peers_is_left_running_by_start(cluster: Clust
     assert cluster.run("start", "kv-2", "--wait", "0.5") == 0
     assert "is not ready after" in capsys.readouterr().out
     assert rows(cluster, capsys)["kv-2"]["state"] == "unready"
+
+
+def test_a_start_that_waits_holds_nobody_up(cluster: Cluster, capsys: Capture) -> None:
+    assert cluster.up() == 0
+    for node in ("kv-1", "kv-2"):
+        assert cluster.run("kill", node) == 0
+    cluster.mood("kv-1", "unready")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(cluster.run, "start", "kv-1", "--wait", "60")
+        while cluster.directory.require().nodes["kv-1"].desired != "running":
+            assert not waiting.done()
+        # It waits for its peers in vain, until they are started beside it.
+        assert cluster.run("start", "kv-2") == 0
+        assert not waiting.done()
+        assert cluster.run("kill", "kv-1") == 0
+        assert waiting.result() == 1
+    assert "kv-1 ended by signal 9 before it was ready" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["stop", "start", "kill", "logs"])
