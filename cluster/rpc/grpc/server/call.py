@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 
 from cluster.rpc.grpc import framing
-from cluster.rpc.grpc.framing import PREFIX, Assembler, CallFault
+from cluster.rpc.grpc.framing import MESSAGE_OVERHEAD_BYTES, PREFIX, Assembler, CallFault
 from cluster.rpc.grpc.metadata import MetadataLike, Pairs, as_metadata, as_pairs, write_metadata
 from cluster.rpc.grpc.outbox import Outbox
 from cluster.rpc.grpc.server.method import Method, RequestHead
@@ -126,7 +126,11 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
             if self._messages is None:
                 self._messages = deque()
             self._messages.extend(messages)
-            self._message_bytes += sum(map(len, messages))
+            self._message_bytes += sum(map(len, messages)) + MESSAGE_OVERHEAD_BYTES * len(messages)
+        if not self._method.streams_requests and self._messages is not None and len(self._messages) > 1:
+            # At once: a client that never ends its request would be heard for ever.
+            self._begin_unary()
+            return
         if self._message_bytes <= READ_AHEAD_BYTES or not self._method.streams_requests:
             self._give_credit()
         if ended:
@@ -297,7 +301,7 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
     def _take(self, messages: "deque[bytes]") -> object:
         """The next of the complete messages. Raises CallFault when it does not deserialize."""
         message = messages.popleft()
-        self._message_bytes -= len(message)
+        self._message_bytes -= len(message) + MESSAGE_OVERHEAD_BYTES
         if self._credit and self._message_bytes <= READ_AHEAD_BYTES:
             self._give_credit()
         try:
