@@ -10,7 +10,7 @@ import grpc.aio
 
 from cluster.rpc.grpc.address import split_host_port
 from cluster.rpc.grpc.metadata import Pairs
-from cluster.rpc.grpc.server.connection import Observer, ServerConnection, ServerOptions, Serving
+from cluster.rpc.grpc.server.connection import Observer, ServerConnection, ServerOptions, Serving, Totals
 from cluster.rpc.grpc.server.method import CallDetails, Handler, Method
 from cluster.rpc.grpc.server.sniffer import Sniffer
 from runtime import Net
@@ -140,6 +140,20 @@ class Server(grpc.aio.Server):
     def connections(self) -> int:
         """HTTP/2 connections that are open."""
         return len(self._serving.connections)
+
+    def open_connections(self) -> Iterable[ServerConnection]:
+        """The connections that are open, in the order in which they came."""
+        return tuple(self._serving.connections)
+
+    @property
+    def totals(self) -> Totals:
+        """Calls since the start, on all connections."""
+        parts = [self._serving.totals, *(connection.totals for connection in self._serving.connections)]
+        return Totals(
+            started=sum(part.started for part in parts),
+            succeeded=sum(part.succeeded for part in parts),
+            failed=sum(part.failed for part in parts),
+        )
 
     @property
     def calls(self) -> int:

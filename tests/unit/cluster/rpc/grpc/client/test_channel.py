@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import grpc
 import grpc.aio
@@ -219,9 +219,9 @@ class Scripted(asyncio.Protocol):
         self.answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.write(frames.settings_frame({}))
+        # Not isinstance: uvloop's transports are none of asyncio's.
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.write(frames.settings_frame({}))
 
     def data_received(self, data: bytes) -> None:
         self.seen += data
