@@ -3,7 +3,7 @@
 grpc-gateway writes camelCase names unless told otherwise; etcd tells it otherwise, and its clients rely on that. What
 has its default value is left out.
 
-`google.protobuf.json_format` does the same four times slower (`bench/transcoding.py`): it looks at each field's
+`google.protobuf.json_format` does the same in three times the time (`bench/transcoding.py`): it looks at each field's
 descriptor anew for each message. Here the conversion of a message type is put together once. Types with a JSON form of
 their own (timestamps, structs and so on) are still left to it.
 """
