@@ -1,6 +1,7 @@
 """Runs a process's main coroutine: signals, a bounded stop, and exit codes that say what happened."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -16,6 +17,11 @@ EXIT_STOP_TIMEOUT = 75
 """Was asked to stop and did not within the bound; what was synced is safe (EX_TEMPFAIL)."""
 EXIT_INTERRUPTED = 130
 """A second signal: ended at once, without waiting for anything."""
+
+_GC_THRESHOLDS = (10_000, 20, 10)
+"""Net allocations, and rounds of the younger generation, between collections; Python's own are 700, 10, 10. Almost
+nothing that a server allocates dies as a cycle, so looking often finds nothing. Measured on 600,000 puts into kv's
+state machine: 0.43 s instead of 2.09 s in the collector, and 55 ms instead of 437 ms in its longest pause."""
 
 _log = logging.getLogger("orrery.process")
 
@@ -49,6 +55,7 @@ def run_process(main: Callable[[StopSignal], Awaitable[None]], stop_timeout_s: f
     SIGTERM and SIGINT set the StopSignal; `main` then has `stop_timeout_s` seconds to return before it is cancelled,
     and as long again to end after that. A second signal ends the process at once.
     """
+    gc.set_threshold(*_GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_supervise(main, stop_timeout_s))
 
