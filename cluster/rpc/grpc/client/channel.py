@@ -126,7 +126,7 @@ class Channel(grpc.aio.Channel):
         options = self.options
         backoff_s = options.backoff_s_min
         try:
-            while True:
+            while self._state is not Connectivity.SHUTDOWN:
                 self._move(Connectivity.CONNECTING)
                 connection = await self._try_addresses()
                 if connection is not None:
@@ -145,7 +145,9 @@ class Channel(grpc.aio.Channel):
     async def _try_addresses(self) -> ClientConnection | None:
         for host, port in self._addresses:
             try:
-                return await asyncio.wait_for(self._open(host, port), self.options.connect_s_max)
+                # Not wait_for: before Python 3.12 it loses a cancellation that meets the end of what it waits for.
+                async with asyncio.timeout(self.options.connect_s_max):
+                    return await self._open(host, port)
             except TimeoutError:
                 self._last_failure = f"failed to connect to {host}:{port}: no answer in time"
             except (OSError, ssl.SSLError) as error:
