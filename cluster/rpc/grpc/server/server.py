@@ -211,7 +211,8 @@ class Server(grpc.aio.Server):
     async def wait_for_termination(self, timeout: float | None = None) -> bool:
         """Waits until `stop` is through. Returns whether that took longer than `timeout`."""
         try:
-            await asyncio.wait_for(self._terminated.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._terminated.wait()
         except TimeoutError:
             return True
         return False
