@@ -6,10 +6,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from google.protobuf.message import Message
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter
 
 from cluster.http import Headers, HttpError, Request, Response
+from cluster.pb.etcd.etcdserverpb import rpc_pb2
 from cluster.rpc.in_process import InProcessCalls
+from cluster.rpc.transcoding.encoding import descriptor_of
 from runtime.real import SystemClock, SystemRandomness
 from services.kv.api.calls import RequestLimits
 from services.kv.api.http import HttpHead, HttpSettings, http_limits
@@ -169,3 +174,44 @@ async def test_web_pages_may_not_talk_to_a_member_unless_they_are_listed(node: L
 def test_the_largest_request_fits_as_json() -> None:
     value = 1536 * 1024
     assert http_limits(value).body_bytes_max >= len(json.dumps({"key": A, "value": "x" * (-(-value // 3) * 4)}))
+
+
+def _field_names() -> set[str]:
+    kinds: list[type[Message]] = [
+        rpc_pb2.TxnRequest,
+        rpc_pb2.RangeRequest,
+        rpc_pb2.PutRequest,
+        rpc_pb2.Compare,
+        rpc_pb2.RequestOp,
+    ]
+    return {field.name for kind in kinds for field in descriptor_of(kind()).fields}
+
+
+field_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", A, "YQ", "!", "1", "NONE", "KEY", "EQUAL"]),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(sorted(_field_names())), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def test_no_body_is_the_servers_fault() -> None:
+    """Whatever is posted is done or refused; nothing is an internal error."""
+    with asyncio.Runner() as runner:
+        member = LocalNode.start(clock=SystemClock(), random=SystemRandomness())
+        http = head(runner.run(member.__aenter__()))
+
+        @settings(max_examples=150, deadline=None)
+        @given(
+            st.sampled_from(["range", "put", "deleterange", "txn", "lease/leases"]),
+            st.dictionaries(st.sampled_from(sorted(_field_names())), field_values, max_size=4),
+        )
+        def play(path: str, body: dict[str, object]) -> None:
+            status, answer = runner.run(post(http, f"/v3/kv/{path}", body))
+            assert status in (200, 400), answer
+
+        try:
+            play()
+        finally:
+            runner.run(member.__aexit__(None, None, None))
