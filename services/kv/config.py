@@ -126,7 +126,7 @@ class KvSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Literal["orrery", "grpcio"],
         Meta(
             description="What carries gRPC between members and to clients: this house's own engine, or grpcio, which is"
-            " several times slower."
+            " several times slower, and leaves the client port without HTTP/1.1: no JSON gateway, /health or /version."
         ),
     ] = "orrery"
 
