@@ -87,7 +87,8 @@ class UnaryResponse(ClientCall):
             except asyncio.CancelledError:
                 self.cancel()
                 raise
-        self._raise_status()
+        if self._code is not OK:
+            self._raise_status()
         return self._result.result()
 
 
