@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import grpc_tools
+from google.api import http_pb2
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +30,8 @@ def main() -> int:
     shutil.rmtree(TARGET, ignore_errors=True)
     TARGET.mkdir(parents=True)
     well_known = Path(grpc_tools.__file__).parent / "_proto"
+    # google/api/annotations.proto comes with googleapis-common-protos, beside its generated module.
+    google_api = Path(http_pb2.__file__).parent.parent.parent
     bin_dir = Path(sys.executable).parent
     code = protoc.main(
         [
@@ -37,6 +40,7 @@ def main() -> int:
             f"--plugin=protoc-gen-mypy_grpc={bin_dir / 'protoc-gen-mypy_grpc'}",
             f"-I{SOURCE}",
             f"-I{well_known}",
+            f"-I{google_api}",
             f"--python_out={TARGET}",
             f"--grpc_python_out={TARGET}",
             f"--mypy_out=quiet:{TARGET}",

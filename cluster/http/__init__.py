@@ -2,6 +2,7 @@
 
 from cluster.http.address import join_address, split_address
 from cluster.http.connection import HttpConnection
+from cluster.http.connections import HttpConnections
 from cluster.http.limits import Limits
 from cluster.http.message import Handler, Headers, HttpError, Request, Response
 from cluster.http.router import Router
@@ -11,6 +12,7 @@ __all__ = [
     "Handler",
     "Headers",
     "HttpConnection",
+    "HttpConnections",
     "HttpError",
     "HttpServer",
     "Limits",

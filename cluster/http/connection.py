@@ -52,6 +52,7 @@ class HttpConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timed_receiving = False
+        self._streaming = False
         self._writable = asyncio.Event()
         self._writable.set()
         self._closing = False
@@ -83,10 +84,18 @@ class HttpConnection(asyncio.Protocol):
         self._advance()
 
     def eof_received(self) -> bool:
-        """A peer that has sent all it wants still gets its answers; without any pending, the connection closes."""
-        if self._task is None or self._task.done():
+        """A peer that has sent all it wants still gets its answers, if they come soon.
+
+        Without any pending, the connection closes. So does one that sends a stream: a peer that leaves looks like this,
+        and a stream with nothing to say would never notice that nobody listens.
+        """
+        if self._task is None or self._task.done() or self._streaming:
             return False
         self._closing = True
+        assert self._loop is not None
+        self._stop_timer()
+        self._timed_receiving = False
+        self._timer = self._loop.call_later(self._limits.half_closed_s_max, self.abort)
         return True
 
     def pause_writing(self) -> None:
@@ -249,6 +258,19 @@ class HttpConnection(asyncio.Protocol):
         self, request: Request, response: Response, parts: AsyncIterator[bytes], *, close: bool, head_only: bool
     ) -> bool:
         """Sends parts as they come. One that fails midway ends the connection: that is how a peer can tell."""
+        self._streaming = True
+        try:
+            return await self._send_parts(request, response, parts, close=close, head_only=head_only)
+        finally:
+            self._streaming = False
+            # Left to the garbage collector, what makes the parts would work on for a while.
+            end = getattr(parts, "aclose", None)
+            if end is not None:
+                await end()
+
+    async def _send_parts(
+        self, request: Request, response: Response, parts: AsyncIterator[bytes], *, close: bool, head_only: bool
+    ) -> bool:
         assert self._transport is not None
         chunked = request.version == "1.1"  # to 1.0, the end of the connection is the end of the body
         self._transport.write(

@@ -21,6 +21,8 @@ class Limits:
     """Seconds that a connection may stay open between requests."""
     write_s_max: float = 60.0
     """Seconds that a response's next part may wait for the peer to take what was written before."""
+    half_closed_s_max: float = 30.0
+    """Seconds that a request may still be worked on after its peer has closed its side: most such peers are gone."""
     pipelined_max: int = 64
     """Requests that may be read ahead of the one being answered; a connection that sends more is closed."""
     connections_max: int = 1024

@@ -120,11 +120,11 @@ def create_channel(
     """A channel to `host:port`. It connects when first used, and again by itself after each loss.
 
     With `net` and `random` it is our own engine, which takes TLS as `tls` instead of `credentials`. Raises ValueError
-    for what the engine cannot do: our own has no client interceptors, grpcio no `tls`.
+    for what the engine cannot do: our own takes no `credentials`, grpcio no `tls`.
     """
     if net is not None and random is not None and options.engine == "orrery":
-        if interceptors or credentials is not None:
-            raise ValueError("our own engine takes neither client interceptors nor grpc's opaque credentials")
+        if credentials is not None:
+            raise ValueError("our own engine cannot read grpc's credentials: use tls")
         own = ChannelOptions(
             receive_bytes_max=options.message_bytes_max,
             send_bytes_max=options.message_bytes_max,
@@ -132,7 +132,7 @@ def create_channel(
             keepalive_s=options.keepalive_s,
             keepalive_timeout_s=options.keepalive_timeout_s,
         )
-        return Channel(target, net, random, own, tls=tls, server_hostname=server_hostname)
+        return Channel(target, net, random, own, tls=tls, server_hostname=server_hostname, interceptors=interceptors)
     if tls is not None:
         raise ValueError("grpcio cannot take an ssl.SSLContext: use grpc.ssl_channel_credentials")
     arguments = [

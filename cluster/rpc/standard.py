@@ -6,12 +6,16 @@ nothing else to talk to a server.
 
 from collections.abc import Iterable
 
+import grpc
 import grpc.aio
+from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 HEALTH = str(health.SERVICE_NAME)
 REFLECTION = str(reflection.SERVICE_NAME)
+REFLECTION_V1 = REFLECTION.replace(".v1alpha.", ".v1.")
+"""What tools ask first nowadays. The package has the older name only; the messages are the same, byte for byte."""
 
 
 class Health:
@@ -46,5 +50,39 @@ async def add_standard_services(server: grpc.aio.Server, services: Iterable[str]
     state = Health(names)
     await state.serving(ready=False)
     state.register(server)
-    reflection.enable_server_reflection((*names, HEALTH, REFLECTION), server)
+    _add_reflection(server, (*names, HEALTH, REFLECTION, REFLECTION_V1))
     return state
+
+
+def _add_reflection(server: grpc.aio.Server, names: tuple[str, ...]) -> None:
+    """Adds reflection under both of its names."""
+    _describe_v1()
+    servicer = reflection.aio.ReflectionServicer(names)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
+    handler = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        reflection_pb2.ServerReflectionRequest.FromString,
+        reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(REFLECTION_V1, {"ServerReflectionInfo": handler}),)
+    )
+
+
+def _describe_v1() -> None:
+    """Makes version 1 known to the pool of descriptors, so that reflection can describe itself."""
+    file = descriptor_pb2.FileDescriptorProto()
+    reflection_pb2.DESCRIPTOR.CopyToProto(file)
+    file.name = file.name.replace("v1alpha", "v1")
+    file.package = file.package.replace("v1alpha", "v1")
+    file.ClearField("options")
+    for message in file.message_type:
+        for field in message.field:
+            if not field.type_name:
+                continue  # a scalar
+            field.type_name = field.type_name.replace(".v1alpha.", ".v1.")
+    for method in file.service[0].method:
+        method.input_type = method.input_type.replace(".v1alpha.", ".v1.")
+        method.output_type = method.output_type.replace(".v1alpha.", ".v1.")
+    # Adding the same file again is no error.
+    descriptor_pool.Default().AddSerializedFile(file.SerializeToString())

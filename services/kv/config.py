@@ -126,9 +126,17 @@ class KvSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Literal["orrery", "grpcio"],
         Meta(
             description="What carries gRPC between members and to clients: this house's own engine, or grpcio, which is"
-            " several times slower."
+            " several times slower, and leaves the client port without HTTP/1.1: no JSON gateway, /health or /version."
         ),
     ] = "orrery"
+
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Origins of web pages, as https://console.example, that may use the JSON gateway; * for every"
+            " page. A page that is listed can read and write everything here that its visitor's browser can reach."
+        ),
+    ] = ()
 
     def __post_init__(self) -> None:
         parse_members(self.cluster_token, self.members)

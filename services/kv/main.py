@@ -5,13 +5,18 @@ import logging
 from collections.abc import Sequence
 
 from grpc import aio
+from prometheus_client import CollectorRegistry
 
+from cluster.http import HttpConnections
+from cluster.pb.etcd.etcdserverpb import rpc_pb2
 from cluster.raft.driver import HostOptions
 from cluster.raft.driver.grpc_transport import MESSAGE_BYTES_MAX, GrpcTransport
 from cluster.replica.host import ReplicaHost
 from cluster.replica.interface import Leadership
 from cluster.replica.replica import Replica
 from cluster.rpc.engine import RpcOptions, create_channel, create_server, listen
+from cluster.rpc.in_process import InProcessCalls
+from cluster.rpc.standard import Health, add_standard_services
 from cluster.telemetry import AdminServer, Check, Info, process_registry
 from cluster.telemetry.grpc_metrics import GrpcMetricsInterceptor
 from runtime import Runtime
@@ -19,6 +24,7 @@ from runtime.process import StopSignal
 from runtime.real import RealDisk, real_runtime
 from runtime.tasks import TaskScope
 from services.kv.api.calls import RequestLimits
+from services.kv.api.http import HttpHead, HttpSettings, http_limits
 from services.kv.api.peer import GrpcLeaderLink
 from services.kv.config import KvConfig
 from services.kv.data_directory import claim
@@ -31,6 +37,10 @@ GROUP = 1
 """The one Raft group of kv."""
 GRPC_OVERHEAD_BYTES = 512 * 1024
 """Requests may be this much larger than the limit before gRPC itself refuses them; below, etcd's message is given."""
+CLIENT_SERVICES = tuple(service.full_name for service in rpc_pb2.DESCRIPTOR.services_by_name.values())
+"""What the client port serves, as reflection and health name it."""
+HEALTH_INTERVAL_S = 0.5
+"""How often a member looks whether it can serve, for those who watch its health over gRPC."""
 DRAIN_S = 2.0
 """How long calls under way may take when the process is asked to stop."""
 HANDOVER_S = 1.0
@@ -75,11 +85,6 @@ class _Process:
         round_trips = RoundTrips(registry)
         peer_options = RpcOptions(message_bytes_max=MESSAGE_BYTES_MAX, engine=kv.rpc_engine)
         peers = create_server(peer_options, net=runtime.net)
-        clients = create_server(
-            RpcOptions(message_bytes_max=kv.request_bytes_max + GRPC_OVERHEAD_BYTES, engine=kv.rpc_engine),
-            [GrpcMetricsInterceptor(registry, runtime.clock)],
-            net=runtime.net,
-        )
         transport = GrpcTransport(
             member_id=identity.member.id,
             cluster_id=identity.cluster_id,
@@ -128,7 +133,8 @@ class _Process:
             link=GrpcLeaderLink(self._channel),
             transfer_leader=lambda target: _hand_over(replica, [target]),
         )
-        node.add_client_heads(clients)
+        clients, pages = self._client_heads(node, registry)
+        health = await add_standard_services(clients, CLIENT_SERVICES)
         node.add_peer_heads(peers)
         KvMetrics(
             registry,
@@ -158,20 +164,44 @@ class _Process:
                 scope.spawn(host.run(), name="replica")
                 for task in node.tasks():
                     scope.spawn(task(), name=task.__name__)
+                scope.spawn(_report_health(health, node, replica), name="health")
                 _log.info("serving", extra={"clients": client_url, "admin": admin.address})
                 await stop.wait()
                 await _hand_over(replica, [member.id for member in identity.members])
+                await health.leaving()
                 node.stop_streams()
-                await clients.stop(DRAIN_S)
+                await asyncio.gather(pages.close(DRAIN_S), clients.stop(DRAIN_S))
                 await host.stop()
                 await peers.stop(0)
                 scope.cancel()
         finally:
+            await pages.close(0)
             await clients.stop(0)
             await peers.stop(0)
             for channel in self._channels.values():
                 await channel.close()
             await admin.stop()
+
+    def _client_heads(self, node: KvNode, registry: CollectorRegistry) -> tuple[aio.Server, HttpConnections]:
+        """What the client port serves: gRPC, and HTTP/1.1 for the JSON gateway and etcd's pages.
+
+        With grpcio as the engine the port speaks gRPC only, since grpcio hands no connection on.
+        """
+        kv, runtime = self._config.kv, self._runtime
+        request_bytes_max = kv.request_bytes_max + GRPC_OVERHEAD_BYTES
+        metrics = GrpcMetricsInterceptor(registry, runtime.clock)
+        rpcs = InProcessCalls([metrics])
+        http = HttpHead(node.calls, rpcs, registry, HttpSettings(kv.etcd_version, kv.allowed_origins))
+        pages = HttpConnections(http, runtime.clock, http_limits(request_bytes_max))
+        clients = create_server(
+            RpcOptions(message_bytes_max=request_bytes_max, engine=kv.rpc_engine),
+            [metrics],
+            net=runtime.net,
+            http1=pages.accept,
+        )
+        node.add_client_heads(rpcs)
+        node.add_client_heads(clients)
+        return clients, pages
 
     def _channel(self, member_id: int) -> aio.Channel | None:
         """The channel to a peer, for what does not go through the log."""
@@ -185,6 +215,17 @@ class _Process:
                 random=self._runtime.random,
             )
         return channel
+
+
+async def _report_health(health: Health, node: KvNode, replica: Replica[Result]) -> None:
+    """Keeps the gRPC health service in step with the readiness that the admin port tells."""
+    was_ready = False
+    while True:
+        ready = all(check.ok for check in _checks(node, replica))
+        if ready != was_ready:
+            was_ready = ready
+            await health.serving(ready=ready)
+        await asyncio.sleep(HEALTH_INTERVAL_S)
 
 
 async def _hand_over(replica: Replica[Result], candidates: Sequence[int]) -> None:

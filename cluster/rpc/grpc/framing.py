@@ -11,6 +11,8 @@ import grpc
 
 PREFIX = struct.Struct(">BI")
 PREFIX_BYTES = 5
+MESSAGE_OVERHEAD_BYTES = 64
+"""What a waiting message costs beside its own bytes. Without it, empty messages could wait without limit."""
 _length = struct.Struct(">I").unpack_from
 
 IDENTITY = b"identity"
@@ -69,31 +71,29 @@ def _too_long(length: int, message_bytes_max: int) -> CallFault:
 class Assembler:
     """Cuts a call's bytes into messages."""
 
-    __slots__ = ("_encoding", "_have", "_need", "_parts", "message_bytes_max")
+    __slots__ = ("_buffer", "_encoding", "_need", "message_bytes_max")
 
     def __init__(self, encoding: bytes, message_bytes_max: int) -> None:
         self._encoding = encoding
         self.message_bytes_max = message_bytes_max
-        self._parts: list[bytes] = []
-        self._have = 0
+        # A bytearray, since a list of pieces would cost many times their bytes for a peer that sends tiny frames.
+        self._buffer = bytearray()
         self._need = PREFIX_BYTES
 
     @property
     def empty(self) -> bool:
         """Whether the stream may end here: no message is half received."""
-        return self._have == 0
+        return not self._buffer
 
     def feed(self, data: bytes) -> list[bytes]:
         """Messages that `data` completes. Raises CallFault."""
-        if self._have:
-            self._parts.append(data)
-            self._have += len(data)
-            if self._have < self._need:
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < self._need:
                 return []
-            # Joined only when a prefix or a message is complete, so long messages are copied once.
-            data = b"".join(self._parts)
-            self._parts.clear()
-            self._have = 0
+            # Taken out only when a prefix or a message is complete, so long messages are copied once.
+            data = bytes(self._buffer)
+            self._buffer.clear()
         messages: list[bytes] = []
         at = 0
         end = len(data)
@@ -115,6 +115,5 @@ class Assembler:
             messages.append(payload)
             at = stop
         if at < end:
-            self._parts.append(data[at:])
-            self._have = end - at
+            self._buffer += data[at:]
         return messages

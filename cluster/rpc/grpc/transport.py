@@ -42,6 +42,7 @@ class Http2Protocol(asyncio.Protocol):
         self._linger_timer: asyncio.TimerHandle | None = None
         self._heard_s = 0.0
         self._ping_pending = False
+        self.keepalives_sent = 0
         self.unflushed_bytes = 0
         """Roughly what calls have put out since the last write."""
         self.outboxes: list[Outbox] = []
@@ -146,6 +147,7 @@ class Http2Protocol(asyncio.Protocol):
         else:
             self._ping_pending = True
             self.http2.ping(KEEPALIVE_PING)
+            self.keepalives_sent += 1
             self.flush()
             delay_s = self._keepalive_timeout_s
         self._keepalive_timer = self.loop.call_later(delay_s, self._keep_alive)

@@ -348,7 +348,8 @@ class Connection(Outbound):
             stream.remote_ended = True
 
     def _on_response(self, stream: Stream, block: HeaderBlock, ends: bool) -> None:
-        self._check(stream.id, block, validation.RESPONSE)
+        if not block.valid_as & validation.RESPONSE or block.oversize:
+            self._check(stream.id, block, validation.RESPONSE)
         status = block.fields[0][1]
         if status[0] == 0x31:  # Informational (RFC 9110 section 15.2): more will follow.
             if ends:
@@ -367,7 +368,8 @@ class Connection(Outbound):
     def _on_trailers(self, stream: Stream, block: HeaderBlock, ends: bool) -> None:
         if not ends:
             raise StreamFault(stream.id, ErrorCode.PROTOCOL_ERROR, "trailers without END_STREAM")
-        self._check(stream.id, block, validation.TRAILERS)
+        if not block.valid_as & validation.TRAILERS or block.oversize:
+            self._check(stream.id, block, validation.TRAILERS)
         if stream.expected_bytes >= 0:
             self._count_content(stream, 0, ended=True)
         self._events.append(HeadersReceived(stream, block, True, True))

@@ -285,10 +285,11 @@ class Outbound:
 
     def _forget(self, stream: Stream) -> None:
         stream.closed = True
-        stream.queue = None
-        stream.queued_bytes = 0
         self.streams.pop(stream.id, None)
-        self._waiting.pop(stream, None)
+        if stream.queue is not None:
+            stream.queue = None
+            stream.queued_bytes = 0
+            self._waiting.pop(stream, None)
         if stream.unconsumed:
             self.unconsumed -= stream.unconsumed
             stream.unconsumed = 0

@@ -208,7 +208,7 @@ class WatchStream(Waker):
     def _end_compacted(self, watcher: Watcher) -> WatchResponse:
         del self._watchers[watcher.id]
         self._hub.remove(watcher)
-        response = self._response(watcher.id, self._hub.revision)
+        response = self._response(watcher.id, 0)  # as in etcd, there is no revision that it speaks of
         response.canceled = True
         response.compact_revision = self._hub.compact_revision
         return response

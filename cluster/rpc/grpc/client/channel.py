@@ -7,9 +7,9 @@ SHUTDOWN. One task, `_connect`, moves between them; it ends when the channel is 
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -17,6 +17,7 @@ import grpc.aio
 from cluster.rpc.grpc.address import parse_target
 from cluster.rpc.grpc.client.call import ClientCall
 from cluster.rpc.grpc.client.connection import ClientConnection
+from cluster.rpc.grpc.client.interception import Intercepted, chosen
 from cluster.rpc.grpc.client.multicallable import (
     MethodStub,
     StreamStreamMultiCallable,
@@ -28,6 +29,7 @@ from cluster.rpc.grpc.client.options import ChannelOptions
 from runtime import Net, Randomness
 
 Connectivity = grpc.ChannelConnectivity
+Plain = TypeVar("Plain", bound=Callable[..., Any])
 
 
 class Channel(grpc.aio.Channel):
@@ -43,6 +45,7 @@ class Channel(grpc.aio.Channel):
         tls: ssl.SSLContext | None = None,
         server_hostname: str | None = None,
         compression: grpc.Compression | None = None,
+        interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
     ) -> None:
         """Raises ValueError when `target` names no address. Connects when first used."""
         self.loop = asyncio.get_running_loop()
@@ -51,6 +54,7 @@ class Channel(grpc.aio.Channel):
         self._addresses = parse_target(target)
         self._net = net
         self._random = random
+        self._interceptors = interceptors
         self._tls = tls
         self._server_hostname = server_hostname
         self._state = Connectivity.IDLE
@@ -122,7 +126,7 @@ class Channel(grpc.aio.Channel):
         options = self.options
         backoff_s = options.backoff_s_min
         try:
-            while True:
+            while self._state is not Connectivity.SHUTDOWN:
                 self._move(Connectivity.CONNECTING)
                 connection = await self._try_addresses()
                 if connection is not None:
@@ -141,7 +145,9 @@ class Channel(grpc.aio.Channel):
     async def _try_addresses(self) -> ClientConnection | None:
         for host, port in self._addresses:
             try:
-                return await asyncio.wait_for(self._open(host, port), self.options.connect_s_max)
+                # Not wait_for: before Python 3.12 it loses a cancellation that meets the end of what it waits for.
+                async with asyncio.timeout(self.options.connect_s_max):
+                    return await self._open(host, port)
             except TimeoutError:
                 self._last_failure = f"failed to connect to {host}:{port}: no answer in time"
             except (OSError, ssl.SSLError) as error:
@@ -283,6 +289,11 @@ class Channel(grpc.aio.Channel):
     ) -> MethodStub:
         return MethodStub(self, method, request_serializer, response_deserializer)
 
+    def _intercepted(self, method: str, plain: Plain, kind: type[grpc.aio.ClientInterceptor]) -> Plain:
+        hooks = chosen(self._interceptors, kind) if self._interceptors else None
+        # It is called as the plain one is, and what it returns is asked what the plain one's call is asked.
+        return cast(Plain, Intercepted(self, method, plain, hooks)) if hooks else plain
+
     def unary_unary(  # type: ignore[override]  # message types are the stubs' business
         self,
         method: str,
@@ -291,7 +302,8 @@ class Channel(grpc.aio.Channel):
         _registered_method: bool | None = False,
     ) -> UnaryUnaryMultiCallable:
         """A callable for a method with one message each way."""
-        return UnaryUnaryMultiCallable(self, self._stub(method, request_serializer, response_deserializer))
+        plain = UnaryUnaryMultiCallable(self, self._stub(method, request_serializer, response_deserializer))
+        return self._intercepted(method, plain, grpc.aio.UnaryUnaryClientInterceptor)
 
     def unary_stream(  # type: ignore[override]  # message types are the stubs' business
         self,
@@ -301,7 +313,8 @@ class Channel(grpc.aio.Channel):
         _registered_method: bool | None = False,
     ) -> UnaryStreamMultiCallable:
         """A callable for a method that answers with a stream."""
-        return UnaryStreamMultiCallable(self, self._stub(method, request_serializer, response_deserializer))
+        plain = UnaryStreamMultiCallable(self, self._stub(method, request_serializer, response_deserializer))
+        return self._intercepted(method, plain, grpc.aio.UnaryStreamClientInterceptor)
 
     def stream_unary(  # type: ignore[override]  # message types are the stubs' business
         self,
@@ -311,7 +324,8 @@ class Channel(grpc.aio.Channel):
         _registered_method: bool | None = False,
     ) -> StreamUnaryMultiCallable:
         """A callable for a method that takes a stream."""
-        return StreamUnaryMultiCallable(self, self._stub(method, request_serializer, response_deserializer))
+        plain = StreamUnaryMultiCallable(self, self._stub(method, request_serializer, response_deserializer))
+        return self._intercepted(method, plain, grpc.aio.StreamUnaryClientInterceptor)
 
     def stream_stream(  # type: ignore[override]  # message types are the stubs' business
         self,
@@ -321,4 +335,5 @@ class Channel(grpc.aio.Channel):
         _registered_method: bool | None = False,
     ) -> StreamStreamMultiCallable:
         """A callable for a method that streams both ways."""
-        return StreamStreamMultiCallable(self, self._stub(method, request_serializer, response_deserializer))
+        plain = StreamStreamMultiCallable(self, self._stub(method, request_serializer, response_deserializer))
+        return self._intercepted(method, plain, grpc.aio.StreamStreamClientInterceptor)

@@ -134,7 +134,7 @@ class ClientConnection(Http2Protocol):
             self.stream_closed()
 
     def _on_headers(self, event: HeadersReceived) -> None:
-        call = cast("ClientCall | None", event.stream.owner)
+        call: ClientCall | None = event.stream.owner  # type: ignore[assignment]  # a cast would cost a call
         if call is None:
             return
         block = event.block

@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 
 from cluster.rpc.grpc.client.call import ClientCall
-from cluster.rpc.grpc.framing import CallFault
+from cluster.rpc.grpc.framing import MESSAGE_OVERHEAD_BYTES, CallFault
 from cluster.rpc.grpc.metadata import Pairs
 from cluster.rpc.grpc.status import OK
 from cluster.rpc.http2 import ErrorCode
@@ -87,7 +87,8 @@ class UnaryResponse(ClientCall):
             except asyncio.CancelledError:
                 self.cancel()
                 raise
-        self._raise_status()
+        if self._code is not OK:
+            self._raise_status()
         return self._result.result()
 
 
@@ -103,7 +104,7 @@ class StreamResponse(ClientCall):
     def _on_messages(self, messages: list[bytes]) -> None:
         if messages:
             self._messages.extend(messages)
-            self._message_bytes += sum(map(len, messages))
+            self._message_bytes += sum(map(len, messages)) + MESSAGE_OVERHEAD_BYTES * len(messages)
             self._wake_reader()
         if self._message_bytes <= READ_AHEAD_BYTES:
             self._give_credit()
@@ -131,8 +132,12 @@ class StreamResponse(ClientCall):
                 raise
             finally:
                 self._reader = None
+        return self._take()
+
+    def _take(self) -> object:
+        """The next of the complete messages. Raises AioRpcError when it does not deserialize."""
         message = self._messages.popleft()
-        self._message_bytes -= len(message)
+        self._message_bytes -= len(message) + MESSAGE_OVERHEAD_BYTES
         if self._credit and self._message_bytes <= READ_AHEAD_BYTES:
             self._give_credit()
         try:
@@ -143,7 +148,10 @@ class StreamResponse(ClientCall):
 
     async def __aiter__(self) -> AsyncIterator[object]:
         """Responses until the stream ends well. Raises as `read` does."""
+        messages = self._messages
         while True:
+            while messages:
+                yield self._take()
             response = await self.read()
             if response is grpc.aio.EOF:
                 return

@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 
 from cluster.rpc.grpc import framing
-from cluster.rpc.grpc.framing import PREFIX, Assembler, CallFault
+from cluster.rpc.grpc.framing import MESSAGE_OVERHEAD_BYTES, PREFIX, Assembler, CallFault
 from cluster.rpc.grpc.metadata import MetadataLike, Pairs, as_metadata, as_pairs, write_metadata
 from cluster.rpc.grpc.outbox import Outbox
 from cluster.rpc.grpc.server.method import Method, RequestHead
@@ -66,12 +66,16 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
     _writes = 0
     _outbox: Outbox | None = None
     _message = b""
+    observed_s = 0.0
+    """For an observer: when the call began."""
 
     def __init__(self, connection: "ServerConnection", stream: Stream, head: RequestHead, method: Method) -> None:
         self._connection = connection
         self._stream = stream
         self._head = head
         self._method = method
+        self.method = method
+        """What was called; interceptors may run another in its place."""
 
     # ---- from the connection
 
@@ -122,7 +126,11 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
             if self._messages is None:
                 self._messages = deque()
             self._messages.extend(messages)
-            self._message_bytes += sum(map(len, messages))
+            self._message_bytes += sum(map(len, messages)) + MESSAGE_OVERHEAD_BYTES * len(messages)
+        if not self._method.streams_requests and self._messages is not None and len(self._messages) > 1:
+            # At once: a client that never ends its request would be heard for ever.
+            self._begin_unary()
+            return
         if self._message_bytes <= READ_AHEAD_BYTES or not self._method.streams_requests:
             self._give_credit()
         if ended:
@@ -281,26 +289,33 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
     # ---- reading
 
     async def _requests(self) -> AsyncIterator[object]:
+        messages = self._messages
         while True:
+            while messages:
+                yield self._take(messages)
             request = await self.read()
             if request is grpc.aio.EOF:
                 return
             yield request
+
+    def _take(self, messages: "deque[bytes]") -> object:
+        """The next of the complete messages. Raises CallFault when it does not deserialize."""
+        message = messages.popleft()
+        self._message_bytes -= len(message) + MESSAGE_OVERHEAD_BYTES
+        if self._credit and self._message_bytes <= READ_AHEAD_BYTES:
+            self._give_credit()
+        try:
+            return self._method.deserialize(message)
+        except Exception:
+            log.exception("%s: a request does not deserialize", self._method.path)
+            raise CallFault(grpc.StatusCode.INTERNAL, "Exception deserializing request!") from None
 
     async def read(self) -> object:
         """The next request, or `grpc.aio.EOF`. Raises CancelledError once the call is over."""
         while True:
             messages = self._messages
             if messages:
-                message = messages.popleft()
-                self._message_bytes -= len(message)
-                if self._credit and self._message_bytes <= READ_AHEAD_BYTES:
-                    self._give_credit()
-                try:
-                    return self._method.deserialize(message)
-                except Exception:
-                    log.exception("%s: a request does not deserialize", self._method.path)
-                    raise CallFault(grpc.StatusCode.INTERNAL, "Exception deserializing request!") from None
+                return self._take(messages)
             if self._finished:
                 raise asyncio.CancelledError
             if self._requests_ended:

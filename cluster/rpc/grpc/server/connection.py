@@ -52,15 +52,24 @@ class ServerOptions:
 
 
 class Observer(Protocol):
-    """Hears of every call: the one place for metrics and access logs."""
+    """Hears of every call: the one place for metrics, access logs, and refusing before a servicer runs."""
 
     def call_started(self, call: ServerCall) -> None:
-        """The call's headers have come."""
+        """The call's headers have come. May end it by `call.refuse`, after a look at its metadata or peer."""
         ...
 
     def call_ended(self, call: ServerCall, code: grpc.StatusCode) -> None:
         """The call is over, with the status sent, or CANCELLED when nobody heard it."""
         ...
+
+
+@dataclass(slots=True)
+class Totals:
+    """Calls since the start."""
+
+    started: int = 0
+    succeeded: int = 0
+    failed: int = 0
 
 
 @dataclass(slots=True)
@@ -74,6 +83,9 @@ class Serving:
     connections: "dict[ServerConnection, None]"
     calls_max: int | None = None
     calls: int = 0
+    totals: Totals = field(default_factory=Totals)
+    """Of connections that are gone."""
+    connections_accepted: int = 0
     workers: Workers = field(default_factory=Workers)
     when_gone: "asyncio.Future[None] | None" = None
     """Resolved when the last connection is gone."""
@@ -99,7 +111,13 @@ class ServerConnection(Http2Protocol):
         self._observers = tuple(serving.observers)
         self.writers: dict[ServerCall, None] = {}
         """Calls that wait for room."""
+        serving.connections_accepted += 1
+        self.number = serving.connections_accepted
+        """Counts the server's connections from 1."""
+        self.totals = Totals()
         self.peer = "unknown"
+        self.local_address: object = None
+        self.remote_address: object = None
         self.identities: list[bytes] = []
         self.identity_key: str | None = None
         self.auth_context: dict[str, list[bytes]] = {}
@@ -110,7 +128,9 @@ class ServerConnection(Http2Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes note of who is there."""
         self.serving.connections[self] = None
-        self.peer = _peer_name(transport.get_extra_info("peername"))
+        self.local_address = transport.get_extra_info("sockname")
+        self.remote_address = transport.get_extra_info("peername")
+        self.peer = _peer_name(self.remote_address)
         if transport.get_extra_info("ssl_object") is not None:
             self._read_certificate(transport)
         super().connection_made(transport)
@@ -128,6 +148,10 @@ class ServerConnection(Http2Protocol):
             if call is not None:
                 call.on_stream_ended()
         self.http2.streams.clear()
+        past = self.serving.totals
+        past.started += self.totals.started
+        past.succeeded += self.totals.succeeded
+        past.failed += self.totals.failed
 
     def writable(self) -> None:
         """Wakes the writers."""
@@ -190,9 +214,12 @@ class ServerConnection(Http2Protocol):
             return
         call = ServerCall(self, stream, head, method)
         serving.calls += 1
+        self.totals.started += 1
         stream.owner = call
         for observer in self._observers:
             observer.call_started(call)
+        if call.done():
+            return
         call.start()
         if event.ended:
             call.on_end()
@@ -201,6 +228,7 @@ class ServerConnection(Http2Protocol):
         """Answers a request before any servicer sees it."""
         call = ServerCall(self, stream, head, head.method or _NO_METHOD)
         self.serving.calls += 1
+        self.totals.started += 1
         for observer in self._observers:
             observer.call_started(call)
         call.refuse(code, details)
@@ -208,6 +236,10 @@ class ServerConnection(Http2Protocol):
     def call_ended(self, call: ServerCall, code: grpc.StatusCode) -> None:
         """Bookkeeping at the end of each call."""
         self.serving.calls -= 1
+        if code is OK:
+            self.totals.succeeded += 1
+        else:
+            self.totals.failed += 1
         for observer in self._observers:
             observer.call_ended(call, code)
         if self._draining and not self.http2.streams:

@@ -10,7 +10,7 @@ import grpc.aio
 
 from cluster.rpc.grpc.address import split_host_port
 from cluster.rpc.grpc.metadata import Pairs
-from cluster.rpc.grpc.server.connection import Observer, ServerConnection, ServerOptions, Serving
+from cluster.rpc.grpc.server.connection import Observer, ServerConnection, ServerOptions, Serving, Totals
 from cluster.rpc.grpc.server.method import CallDetails, Handler, Method
 from cluster.rpc.grpc.server.sniffer import Sniffer
 from runtime import Net
@@ -141,6 +141,20 @@ class Server(grpc.aio.Server):
         """HTTP/2 connections that are open."""
         return len(self._serving.connections)
 
+    def open_connections(self) -> Iterable[ServerConnection]:
+        """The connections that are open, in the order in which they came."""
+        return tuple(self._serving.connections)
+
+    @property
+    def totals(self) -> Totals:
+        """Calls since the start, on all connections."""
+        parts = [self._serving.totals, *(connection.totals for connection in self._serving.connections)]
+        return Totals(
+            started=sum(part.started for part in parts),
+            succeeded=sum(part.succeeded for part in parts),
+            failed=sum(part.failed for part in parts),
+        )
+
     @property
     def calls(self) -> int:
         """Calls that are running."""
@@ -197,7 +211,8 @@ class Server(grpc.aio.Server):
     async def wait_for_termination(self, timeout: float | None = None) -> bool:
         """Waits until `stop` is through. Returns whether that took longer than `timeout`."""
         try:
-            await asyncio.wait_for(self._terminated.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._terminated.wait()
         except TimeoutError:
             return True
         return False

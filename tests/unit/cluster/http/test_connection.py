@@ -187,3 +187,60 @@ def test_whatever_comes_is_answered_or_closed_and_the_server_lives_on(inputs: li
         assert not faults
 
     run(talk, uv=True)
+
+
+async def test_a_stream_ends_when_its_reader_has_gone_though_it_had_nothing_to_say() -> None:
+    ended = asyncio.Event()
+
+    class Parts:
+        started = asyncio.Event()
+
+        def __aiter__(self) -> "Parts":
+            return self
+
+        async def __anext__(self) -> bytes:
+            self.started.set()
+            await asyncio.Event().wait()
+            raise StopAsyncIteration
+
+        async def aclose(self) -> None:
+            ended.set()
+
+    async def handle_forever(request: Request) -> Response:
+        return Response(200, Parts())
+
+    server = HttpServer(StreamNet(), SystemClock(), "127.0.0.1:0", handle_forever, LIMITS)
+    await server.start()
+    host, port = server.address.rsplit(":", 1)
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /forever HTTP/1.1\r\nHost: a\r\n\r\n")
+    async with asyncio.timeout(10):
+        await Parts.started.wait()
+        writer.close()
+        await ended.wait()
+    await server.stop(1.0)
+
+
+async def test_a_handler_is_not_left_running_for_a_peer_that_closed_its_side_and_never_came_back() -> None:
+    cancelled = asyncio.Event()
+    begun = asyncio.Event()
+
+    async def hang(request: Request) -> Response:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        return Response()
+
+    server = HttpServer(StreamNet(), SystemClock(), "127.0.0.1:0", hang, Limits(half_closed_s_max=0.05))
+    await server.start()
+    host, port = server.address.rsplit(":", 1)
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    async with asyncio.timeout(10):
+        await begun.wait()
+        writer.write_eof()
+        await cancelled.wait()
+    writer.close()
+    await server.stop(1.0)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from grpc import aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cluster.pb.etcd.etcdserverpb.rpc_pb2 import (
     LeaseGrantRequest,
@@ -100,11 +101,43 @@ async def test_a_member_from_start_to_restart(tmp_path: Path) -> None:
             _, info = await get(config.admin.listen, "/info")
             assert json.loads(info)["endpoints"] == {"etcd": f"http://{config.kv.listen}"}
             assert (json.loads(info)["role"], json.loads(info)["leader"]) == ("leader", "kv-1")
+            http_watch, http_writer = await open_http_watch(config.kv.listen)
             stop.set("test")
             async with asyncio.timeout(10):
+                assert b"etcdserver: server stopped" in await http_watch.read()
                 await process
             watch.cancel()
+            http_writer.close()
         assert [(m.name, list(m.clientURLs)) for m in members.members] == [("kv-1", [f"http://{config.kv.listen}"])]
+
+
+async def open_http_watch(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    body = b'{"create_request":{"key":"YQ=="}}'
+    writer.write(b"POST /v3/watch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    await reader.readuntil(b'"created":true}}\n')
+    return reader, writer
+
+
+async def test_the_client_port_speaks_http_too_and_says_how_it_is(tmp_path: Path) -> None:
+    config = configuration(tmp_path)
+    stop = StopSignal()
+    process = asyncio.create_task(serve(config, stop))
+    await until_ready(config, process)
+    assert await get(config.kv.listen, "/health") == (200, b'{"health":"true"}')
+    status, metrics = await get(config.kv.listen, "/metrics")
+    assert (status, b"etcd_server_has_leader 1.0" in metrics) == (200, True)
+    async with aio.insecure_channel(config.kv.listen) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        async with asyncio.timeout(10):
+            watch = health.Watch(health_pb2.HealthCheckRequest(service="etcdserverpb.KV"))
+            while (await watch.read()).status != health_pb2.HealthCheckResponse.SERVING:
+                pass
+            stop.set("test")
+            assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+            watch.cancel()
+            await process
 
 
 async def test_a_directory_of_another_cluster_is_refused(tmp_path: Path) -> None:

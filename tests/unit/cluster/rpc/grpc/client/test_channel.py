@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import grpc
 import grpc.aio
@@ -138,6 +138,33 @@ async def test_too_many_waiting_calls_are_refused() -> None:
             assert (await failure(call)).code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
+class Refusing(StreamNet):
+    """Nobody listens, and each attempt fails in the very turn in which `struck` cancels it."""
+
+    strike: Callable[[], object]
+
+    async def connect(self, *arguments: Any, **keywords: Any) -> Any:
+        refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        refused.set_exception(ConnectionRefusedError("nobody"))
+        asyncio.get_running_loop().call_soon(self.strike)
+        await asyncio.sleep(0)
+        await refused
+
+
+async def test_closing_is_not_lost_on_an_attempt_that_fails_just_then() -> None:
+    """Fails with `asyncio.wait_for` around the attempt, on Python 3.11: the channel then connects for ever."""
+    net = Refusing()
+    closing: list[asyncio.Task[None]] = []
+    async with asyncio.timeout(5):
+        channel = Channel(f"{HOST}:1", net, SystemRandomness(), QUICK)
+        net.strike = lambda: closing.append(asyncio.create_task(channel.close()))
+        channel.get_state(try_to_connect=True)
+        while not closing:
+            await asyncio.sleep(0)
+        await asyncio.gather(*closing)
+        assert channel.get_state() is grpc.ChannelConnectivity.SHUTDOWN
+
+
 async def test_states() -> None:
     server, port, _ = await serve()
     channel = channel_to(port)
@@ -219,9 +246,9 @@ class Scripted(asyncio.Protocol):
         self.answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.write(frames.settings_frame({}))
+        # Not isinstance: uvloop's transports are none of asyncio's.
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.write(frames.settings_frame({}))
 
     def data_received(self, data: bytes) -> None:
         self.seen += data

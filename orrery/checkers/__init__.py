@@ -1,0 +1,1 @@
+"""Judges of recorded histories: `orrery check`, and what the simulator and the chaos runner call."""
