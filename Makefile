@@ -8,7 +8,7 @@ STAMPS := $(VENV)/.stamps
 PROTOS := $(shell find proto -name '*.proto' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down test lint types format proto lock clients conformance chaos bench-rpc base-image wheels image compose-test ci clean
+.PHONY: help setup up down test lint types format proto lock clients conformance chaos bench-kv bench-rpc base-image wheels image compose-test ci clean
 
 # What the image stands on. Where no registry of images can be reached: make base-image wheels image BASE=orrery-base:local
 BASE ?= python:3.11-slim
@@ -88,6 +88,9 @@ image: ## build the image (BASE=... names another base image)
 
 compose-test: image setup ## build the image, start the compose cluster, kill containers, and look for the data
 	@ORRERY_IMAGE=$(IMAGE) ORRERY_BASE=$(BASE) $(BIN)/python -m pytest -q tests/compose
+
+bench-kv: setup ## what three nodes carry: Orrery, Orrery on grpcio, etcd (needs etcd-client; etcd-server to compare)
+	@$(BIN)/python -m bench.kv
 
 bench-rpc: setup ## the RPC engines side by side: table and plot in build/bench-rpc (needs h2load)
 	@$(BIN)/python -m bench.rpc

@@ -1,10 +1,6 @@
-"""gRPC server metrics under the names that the go-grpc ecosystem gave them, so that its dashboards work.
+"""Counts the calls of a server on either engine, and calls within the process: an interceptor around each handler.
 
-`grpc_server_started_total{grpc_type,grpc_service,grpc_method}`,
-`grpc_server_handled_total{grpc_type,grpc_service,grpc_method,grpc_code}` and
-`grpc_server_handling_seconds{grpc_type,grpc_service,grpc_method}` (go-grpc-middleware, providers/prometheus).
-
-A call costs two increments and one observation: the label children are looked up once per method and code.
+On our own engine `cluster.rpc.metrics` does the same for less.
 """
 
 from __future__ import annotations
@@ -15,17 +11,10 @@ from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
-from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from cluster.telemetry.grpc_series import METHODS_MAX, GrpcSeries, MethodSeries
 from runtime import Clock
 
-_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-METHODS_MAX = 1024
-"""Methods with series of their own. Methods come from registered servicers, never from callers; this is a backstop."""
-
-_CODE_NAMES = {code: "".join(word.capitalize() for word in code.name.split("_")) for code in grpc.StatusCode}
-_CODE_NAMES[grpc.StatusCode.OK] = "OK"
-_CODE_NAMES[grpc.StatusCode.CANCELLED] = "Canceled"  # Go's spelling
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 # grpc's handlers are typed by messages that only the servicer knows; this file passes them through unread.
@@ -35,51 +24,28 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 
 
 class _Method:
-    """The series of one method."""
+    """One method's series and the clock that its calls are timed by."""
 
-    __slots__ = ("_by_code", "_clock", "_handled", "_labels", "_seconds", "_started")
+    __slots__ = ("_clock", "_series")
 
-    def __init__(self, metrics: GrpcMetricsInterceptor, kind: str, service: str, method: str) -> None:
-        self._labels = (kind, service, method)
-        self._clock = metrics.clock
-        self._started = metrics.started.labels(*self._labels)
-        self._seconds = metrics.seconds.labels(*self._labels)
-        self._handled = metrics.handled
-        self._by_code: dict[object, Counter] = {}
+    def __init__(self, series: MethodSeries, clock: Clock) -> None:
+        self._series = series
+        self._clock = clock
 
     def start(self) -> float:
-        self._started.inc()
+        self._series.started += 1
         return self._clock.monotonic_s()
 
     def end(self, started_s: float, context: Context, error: BaseException | None) -> None:
-        code = _code_of(context, error)
-        counter = self._by_code.get(code)
-        if counter is None:
-            counter = self._by_code[code] = self._handled.labels(*self._labels, _CODE_NAMES[code])
-        counter.inc()
-        self._seconds.observe(self._clock.monotonic_s() - started_s)
+        self._series.ended(_code_of(context, error), self._clock.monotonic_s() - started_s)
 
 
 class GrpcMetricsInterceptor(grpc.aio.ServerInterceptor):
     """Counts and times every call of a server, of all four kinds."""
 
-    def __init__(self, registry: CollectorRegistry, clock: Clock) -> None:
-        labels = ("grpc_type", "grpc_service", "grpc_method")
-        self.clock = clock
-        self.started = Counter("grpc_server_started_total", "RPCs started on the server.", labels, registry=registry)
-        self.handled = Counter(
-            "grpc_server_handled_total",
-            "RPCs completed on the server, regardless of success or failure.",
-            (*labels, "grpc_code"),
-            registry=registry,
-        )
-        self.seconds = Histogram(
-            "grpc_server_handling_seconds",
-            "Seconds of response latency of RPCs handled by the server.",
-            labels,
-            buckets=_BUCKETS_S,
-            registry=registry,
-        )
+    def __init__(self, series: GrpcSeries, clock: Clock) -> None:
+        self._series = series
+        self._clock = clock
         self._wrapped: dict[str, tuple[Handler, Handler]] = {}
 
     async def intercept_service(
@@ -101,23 +67,20 @@ class GrpcMetricsInterceptor(grpc.aio.ServerInterceptor):
         return wrapped
 
     def _wrap(self, path: str, handler: Handler) -> Handler:
-        service, _, name = path.lstrip("/").rpartition("/")
-        kind = _kind_of(handler)
-        series = _Method(self, kind, service, name)
+        opened = self._series.open(
+            path, streams_requests=handler.request_streaming, streams_responses=handler.response_streaming
+        )
+        if opened is None:
+            return handler
+        series = _Method(opened, self._clock)
         codec = (handler.request_deserializer, handler.response_serializer)
-        if kind == "unary":
-            return grpc.unary_unary_rpc_method_handler(_count_single(series, handler.unary_unary), *codec)
-        if kind == "client_stream":
+        if handler.request_streaming and not handler.response_streaming:
             return grpc.stream_unary_rpc_method_handler(_count_single(series, handler.stream_unary), *codec)
-        if kind == "server_stream":
+        if not handler.request_streaming and handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(_count_stream(series, handler.unary_stream), *codec)
+        if not handler.request_streaming:
+            return grpc.unary_unary_rpc_method_handler(_count_single(series, handler.unary_unary), *codec)
         return grpc.stream_stream_rpc_method_handler(_count_stream(series, handler.stream_stream), *codec)
-
-
-def _kind_of(handler: Handler) -> str:
-    if handler.request_streaming:
-        return "bidi_stream" if handler.response_streaming else "client_stream"
-    return "server_stream" if handler.response_streaming else "unary"
 
 
 def _count_single(series: _Method, behaviour: Any) -> Any:

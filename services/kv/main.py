@@ -16,9 +16,11 @@ from cluster.replica.interface import Leadership
 from cluster.replica.replica import Replica
 from cluster.rpc.engine import RpcOptions, create_channel, create_server, listen
 from cluster.rpc.in_process import InProcessCalls
+from cluster.rpc.metrics import CallMetrics
 from cluster.rpc.standard import Health, add_standard_services
 from cluster.telemetry import AdminServer, Check, Info, process_registry
 from cluster.telemetry.grpc_metrics import GrpcMetricsInterceptor
+from cluster.telemetry.grpc_series import GrpcSeries
 from runtime import Runtime
 from runtime.process import StopSignal
 from runtime.real import RealDisk, real_runtime
@@ -189,14 +191,17 @@ class _Process:
         """
         kv, runtime = self._config.kv, self._runtime
         request_bytes_max = kv.request_bytes_max + GRPC_OVERHEAD_BYTES
-        metrics = GrpcMetricsInterceptor(registry, runtime.clock)
-        rpcs = InProcessCalls([metrics])
+        series = GrpcSeries()
+        registry.register(series)
+        interceptor = GrpcMetricsInterceptor(series, runtime.clock)
+        rpcs = InProcessCalls([interceptor])
         http = HttpHead(node.calls, rpcs, registry, HttpSettings(kv.etcd_version, kv.allowed_origins))
         pages = HttpConnections(http, runtime.clock, http_limits(request_bytes_max))
         clients = create_server(
             RpcOptions(message_bytes_max=request_bytes_max, engine=kv.rpc_engine),
-            [metrics],
+            [interceptor] if kv.rpc_engine == "grpcio" else (),
             net=runtime.net,
+            observers=[CallMetrics(series, runtime.clock)],
             http1=pages.accept,
         )
         node.add_client_heads(rpcs)

@@ -198,7 +198,10 @@ class ServerConnection(Http2Protocol):
         block = event.block
         head = block.memo
         if type(head) is not RequestHead:
-            head = block.memo = RequestHead(block, self.serving.find)
+            head = RequestHead(block, self.serving.find)
+            if head.method is not None:
+                # What was not found is looked for again: it may be registered by then.
+                block.memo = head
         if head.http_status is not None:
             answer = stream.owner = PlainAnswer(self, stream, head.http_status)
             if event.ended:

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from cluster.rpc import create_channel, create_server, listen
 from cluster.rpc.grpc import ServerCall
 from cluster.rpc.metrics import CallMetrics
+from cluster.telemetry.grpc_series import GrpcSeries
 from runtime.real import StreamNet, SystemClock, SystemRandomness
 
 SERVICE = "test.Echo"
@@ -37,9 +38,9 @@ class Doorkeeper:
 
 
 async def test_calls_are_counted_and_refused_before_they_run() -> None:
-    registry = CollectorRegistry()
-    metrics = CallMetrics(SystemClock())
-    registry.register(metrics)
+    registry, series = CollectorRegistry(), GrpcSeries()
+    registry.register(series)
+    metrics = CallMetrics(series, SystemClock())
     net = StreamNet()
     server = create_server(net=net, observers=[metrics, Doorkeeper()])
     handlers: dict[str, Any] = {

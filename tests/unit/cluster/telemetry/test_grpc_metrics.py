@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from cluster.rpc import bind, create_channel, create_server
 from cluster.telemetry.grpc_metrics import GrpcMetricsInterceptor
+from cluster.telemetry.grpc_series import GrpcSeries
 from runtime.real import SystemClock
 
 SERVICE = "test.Echo"
@@ -45,7 +46,9 @@ async def bidi(requests: AsyncIterator[bytes], context: Any) -> None:
 class Setup:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.server = create_server(interceptors=[GrpcMetricsInterceptor(self.registry, SystemClock())])
+        series = GrpcSeries()
+        self.registry.register(series)
+        self.server = create_server(interceptors=[GrpcMetricsInterceptor(series, SystemClock())])
         handlers: dict[str, Any] = {
             "Unary": grpc.unary_unary_rpc_method_handler(unary),
             "ServerStream": grpc.unary_stream_rpc_method_handler(server_stream),

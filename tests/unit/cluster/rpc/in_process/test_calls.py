@@ -13,6 +13,7 @@ from cluster.pb.orrery.rpctest.v1.transcoding_pb2 import Every
 from cluster.rpc.in_process import InProcessCalls, InProcessContext, Requests
 from cluster.rpc.in_process.calls import READ_AHEAD_MAX
 from cluster.telemetry.grpc_metrics import GrpcMetricsInterceptor
+from cluster.telemetry.grpc_series import GrpcSeries
 from runtime.real import SystemClock
 
 SERVICE = "orrery.rpctest.v1.Transcoding"
@@ -242,8 +243,9 @@ async def test_interceptors_see_the_calls() -> None:
         await context.abort(grpc.StatusCode.ABORTED, "why")
         raise AssertionError
 
-    registry = CollectorRegistry()
-    calls = calls_to(whole, generate(2), GrpcMetricsInterceptor(registry, SystemClock()))
+    registry, series = CollectorRegistry(), GrpcSeries()
+    registry.register(series)
+    calls = calls_to(whole, generate(2), GrpcMetricsInterceptor(series, SystemClock()))
     await fails(calls.unary(S + "Whole", one()))
     responses = calls.stream(S + "Stream", one())
     assert len([response async for response in responses]) == 2

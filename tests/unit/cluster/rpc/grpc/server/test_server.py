@@ -107,6 +107,18 @@ async def test_abort_and_what_it_carries(server: Server) -> None:
     assert tuple(error.trailing_metadata()) == (("k", "v"), ("d-bin", b"\0"))
 
 
+async def test_a_method_registered_later_is_found_by_connections_that_asked_before(server: Server) -> None:
+    port = await server.listen(HOST, 0)
+    async with connect(port) as channel:
+        call = channel.unary_unary("/t.T/Echo")
+        for _ in range(3):  # the third request repeats its header block, so what was read of it is remembered
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call(b"")
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        server.add_generic_rpc_handlers([Handlers(Echo=unary(echo))])
+        assert await call(b"now") == b"now"
+
+
 async def test_an_exception_is_unknown_and_named(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     async def fail(request: bytes, context: Context) -> bytes:
         raise ValueError("why")
