@@ -9,7 +9,7 @@ that do not show stale blocks. Faults are switched on by attributes and methods 
 import asyncio
 import errno
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from runtime.disk import DirectoryInUse, SyncFailed
@@ -76,6 +76,15 @@ class SimDisk:
         """So many writes from now on get EIO after writing a part."""
         self.latency_s: float = 0.0
         """What every operation waits, by the loop's clock."""
+        self.sync_latency_s: float = 0.0
+        """What a sync waits beyond that."""
+        self.latency_jitter = False
+        """Whether the latencies are means, and each operation draws its own."""
+        self.syncs = 0
+        """Counts syncs of files and directories that were begun."""
+        self.bytes_written = 0
+        self.on_write: Callable[[bytes], object] | None = None
+        """Is shown all that is written: the simulator's trace."""
 
     def crash(self) -> None:
         """Loses power, and comes back with what happened to be persisted."""
@@ -97,6 +106,11 @@ class SimDisk:
             if not self._is_directory(path.rpartition("/")[0], entries):
                 del entries[path]
         self._entries = dict(entries)
+
+    def end_process(self) -> None:
+        """The process is gone and the machine is not: its files are closed and unlocked, and nothing is lost."""
+        self.generation += 1
+        self._locked.clear()
 
     def flip_bit(self, path: str, bit: int) -> None:
         """Turns one bit of a file over, as rot does. Bit 0 is the lowest of the first byte."""
@@ -178,7 +192,8 @@ class SimDisk:
 
     async def sync_directory(self, path: str) -> None:
         """See `runtime.Disk.sync_directory`."""
-        self._end(await self._operation())
+        self.syncs += 1
+        self._end(await self._operation(self.sync_latency_s))
         self._need_directory(path)
         self._sync_fault()
         if self.lie_about_sync:
@@ -202,10 +217,13 @@ class SimDisk:
 
     # What SimFile and the fault machinery share.
 
-    async def _operation(self) -> bool:
+    async def _operation(self, extra_s: float = 0.0) -> bool:
         """Counts; True when this operation is the one that the power does not outlast."""
         generation = self.generation
-        await asyncio.sleep(self.latency_s)
+        latency_s = self.latency_s + extra_s
+        if latency_s and self.latency_jitter:
+            latency_s = self._random.expovariate(1 / latency_s)
+        await asyncio.sleep(latency_s)
         if self.power_lost or generation != self.generation:
             raise PowerLost
         self.operations += 1
@@ -242,6 +260,9 @@ class SimDisk:
                 failure = OSError(errno.ENOSPC, "No space left on device")
         data = data[: max(0, fits)]
         if data:
+            self.bytes_written += len(data)
+            if self.on_write is not None:
+                self.on_write(data)
             _write(inode.current, data, offset)
             inode.changes.append(_Change(offset, data, len(inode.current)))
         if failure is not None:
@@ -349,7 +370,8 @@ class SimFile:
 
     async def sync(self) -> None:
         """See `runtime.File.sync`."""
-        self._disk._end(await self._begin())
+        self._disk.syncs += 1
+        self._disk._end(await self._begin(self._disk.sync_latency_s))
         self._disk._sync(self._inode)
 
     async def truncate(self, size: int) -> None:
@@ -367,12 +389,12 @@ class SimFile:
         """See `runtime.File.close`."""
         self._closed = True
 
-    async def _begin(self) -> bool:
+    async def _begin(self, extra_s: float = 0.0) -> bool:
         if self._closed:
             raise OSError(errno.EBADF, "the file is closed")
         if self._generation != self._disk.generation:
             raise PowerLost
-        return await self._disk._operation()
+        return await self._disk._operation(extra_s)
 
 
 def _check(path: str) -> None:

@@ -56,14 +56,19 @@ async def serve(config: KvConfig, stop: StopSignal) -> None:
 
     Raises DirectoryInUse, WrongDataDirectory, OSError when a port is taken; later, whatever ends the replica.
     """
-    identity = identify(config.kv.cluster_token, config.node, config.kv.members)
     runtime = real_runtime(config.data_dir)
     try:
-        await _Process(config, identity, runtime).run(stop)
+        await serve_on(runtime, config, stop)
     finally:
         # The lock of the directory would otherwise last as long as the process, which in a test is not this member.
         if isinstance(runtime.disk, RealDisk):
             runtime.disk.close()
+
+
+async def serve_on(runtime: Runtime, config: KvConfig, stop: StopSignal) -> None:
+    """Runs a member behind these doors, real or simulated, until `stop`; for errors see `serve`."""
+    identity = identify(config.kv.cluster_token, config.node, config.kv.members)
+    await _Process(config, identity, runtime).run(stop)
 
 
 class _Process:
