@@ -520,7 +520,7 @@ async def test_a_busy_client_of_grpcio_is_no_flood() -> None:
     server = Server(StreamNet(), ServerOptions(limits=strict, linger_s_max=0.1))
     port = await serve(server, Echo=unary(echo))
     async with grpc.aio.insecure_channel(f"{HOST}:{port}") as channel:
-        call = channel.unary_unary("/t.T/Echo")
+        call: Any = channel.unary_unary("/t.T/Echo")
         for _ in range(20):
             assert await asyncio.gather(*(call(b"x" * 32) for _ in range(50))) == [b"x" * 32] * 50
     await server.stop(None)
