@@ -3,7 +3,7 @@
 import argparse
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from orrery.sim.scenarios import SCENARIOS, setting
@@ -16,6 +16,7 @@ SEEDS = range(1, 11)
 SEED_MAX = 2**63 - 1
 TEXT_COLUMNS = 200
 """Width of a trace that does not go to a terminal."""
+PICTURE = ".svg"
 ASKED_WRONGLY = 2
 
 
@@ -55,6 +56,7 @@ def add_sim(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
     replay.add_argument("seed", metavar="SEED", type=_seed)
     replay.add_argument("--host", metavar="H", action="append", default=[], help="only this one; may be said again")
     replay.add_argument("--out", metavar="FILE", help="write there; a name in .svg gets a Lamport diagram")
+    replay.add_argument("--steps", action="store_true", help="a line a step of the loop: compare two runs by diff")
 
 
 def _seed(text: str) -> int:
@@ -93,6 +95,7 @@ def sim(
     json: bool = False,
     host: list[str] | None = None,
     out: str | None = None,
+    steps: bool = False,
 ) -> int:
     """Plays. A simulated cluster keeps nothing, so `data_dir` is not looked at."""
     import logging
@@ -109,7 +112,7 @@ def sim(
     try:
         if action == "replay":
             assert seed is not None
-            return _replay(scenario, without, seed, host or [], out)
+            return _replay(scenario, without, seed, host or [], out, steps=steps)
         from orrery.sim.hunt import hunt
 
         chosen = range(seed, seed + 1) if seed is not None else seeds
@@ -120,48 +123,54 @@ def sim(
         logging.disable(before)
 
 
-def _replay(scenario: str, without: str, seed: int, only: list[str], out: str | None) -> int:
+def _replay(scenario: str, without: str, seed: int, only: list[str], out: str | None, *, steps: bool) -> int:
     from orrery.sim.columns import hosts_of
     from orrery.sim.hunt import tell
     from orrery.sim.play import play
     from orrery.terminal import complain
 
+    if steps and (only or (out or "").endswith(PICTURE)):
+        complain("--steps are lines of all hosts: no --host, and no picture")
+        return ASKED_WRONGLY
     played = play(scenario, seed, without=without, record=True)
     hosts = hosts_of(played.log)
     if strangers := [host for host in only if host not in hosts]:
         complain(f"there is no host {strangers[0]}; there are {', '.join(hosts)}")
         return ASKED_WRONGLY
     if out is None:
-        _print_columns(played, only)
+        _print(played, only, steps=steps)
     else:
         try:
-            _write(played, only, out)
+            _write(played, only, out, steps=steps)
         except OSError as error:
             complain(f"{out}: {error.strerror or error}")
             return ASKED_WRONGLY
-        print(f"{len(played.log)} events in {out}")
+        print(f"written to {out}")
     tell(played)
     return 0 if played.passed else 1
 
 
-def _print_columns(played: "Play", only: list[str]) -> None:
-    import shutil
-
+def _lines(played: "Play", only: list[str], width: int, *, steps: bool) -> Iterable[str]:
     from orrery.sim.columns import columns
 
+    return played.outcome.recorded if steps else columns(played.log, width=width, only=only)
+
+
+def _print(played: "Play", only: list[str], *, steps: bool) -> None:
+    import shutil
+
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else TEXT_COLUMNS
-    for line in columns(played.log, width=width, only=only):
+    for line in _lines(played, only, width, steps=steps):
         print(line)
 
 
-def _write(played: "Play", only: list[str], out: str) -> None:
+def _write(played: "Play", only: list[str], out: str, *, steps: bool) -> None:
     from pathlib import Path
 
-    from orrery.sim.columns import columns
     from orrery.sim.lamport import diagram
 
-    if out.endswith(".svg"):
+    if out.endswith(PICTURE):
         text = diagram(played.log, only=only)
     else:
-        text = "".join(line + "\n" for line in columns(played.log, width=TEXT_COLUMNS, only=only))
+        text = "".join(line + "\n" for line in _lines(played, only, TEXT_COLUMNS, steps=steps))
     Path(out).write_text(text, encoding="utf-8")

@@ -69,3 +69,14 @@ def test_asked_wrongly(arguments: list[str], problem: str, capsys: pytest.Captur
 def test_a_safeguard_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sim", "run", "--seed", "1", "--without", "luck"]) == 2
     assert "confirm_reads" in capsys.readouterr().err
+
+
+def test_steps_are_lines_to_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sim", "replay", "2", "--steps", "--host", "kv-1"]) == 2
+    assert main(["sim", "replay", "2", "--steps", "--out", "x.svg"]) == 2
+    assert capsys.readouterr().err.count("no --host, and no picture") == 2
+    steps = tmp_path / "steps"
+    assert main(["sim", "replay", "2", "--steps", "--out", str(steps)]) == 0
+    assert "step of kv-1/main" in steps.read_text()
+    assert main(["sim", "replay", "2", "--out", str(tmp_path / "no" / "where")]) == 2
+    assert "No such file" in capsys.readouterr().err
