@@ -60,11 +60,16 @@ class Limits:
             raise ValueError("frame_bytes_max must lie in 16,384 .. 16,777,215 (RFC 9113 section 6.5.2)")
 
 
+TOKENS_PER_USEFUL = 4
+"""Measured with grpcio's client: 1.9 frames that carry nothing for each small answer."""
+
+
 class Guard:
     """Charges a peer for frames that make work and carry nothing. Pure: the time comes with each charge.
 
-    Useful traffic buys tokens back, one for each frame: grpc-go answers data with a PING to learn the bandwidth, so
-    an honest busy peer may ping thousands of times a second, and an idle one may not.
+    Useful traffic buys tokens back, TOKENS_PER_USEFUL for each frame: grpcio gives the window of every message back
+    twice, once for the stream and once for the connection, and grpc-go answers data with a PING to learn the bandwidth.
+    So an honest busy peer may send thousands of such frames a second, and an idle one may not.
     """
 
     __slots__ = ("_allowance", "_last_s", "_last_useful", "_name", "_tokens")
@@ -78,7 +83,7 @@ class Guard:
 
     def charge(self, now_s: float, useful: int = 0) -> None:
         """Takes one token. `useful` is a count of useful frames so far. Raises RemoteFault when none is left."""
-        earned = float(useful - self._last_useful)
+        earned = float(useful - self._last_useful) * TOKENS_PER_USEFUL
         self._last_useful = useful
         if self._last_s is not None:
             earned += max(0.0, now_s - self._last_s) * self._allowance.rate_per_s

@@ -514,6 +514,18 @@ async def test_calls_above_the_servers_limit_are_refused() -> None:
     await server.stop(None)
 
 
+async def test_a_busy_client_of_grpcio_is_no_flood() -> None:
+    """It sends two window updates for each answer: about as many frames that carry nothing as frames that do."""
+    strict = Limits(idle_work=Allowance(burst=300, rate_per_s=0.0))
+    server = Server(StreamNet(), ServerOptions(limits=strict, linger_s_max=0.1))
+    port = await serve(server, Echo=unary(echo))
+    async with grpc.aio.insecure_channel(f"{HOST}:{port}") as channel:
+        call = channel.unary_unary("/t.T/Echo")
+        for _ in range(20):
+            assert await asyncio.gather(*(call(b"x" * 32) for _ in range(50))) == [b"x" * 32] * 50
+    await server.stop(None)
+
+
 # ---- interception
 
 
