@@ -13,9 +13,9 @@ import random
 import time
 from collections.abc import Callable
 
+from orrery.sim import kv_cluster
 from runtime import Runtime
 from runtime.sim import Outcome, Schedule, SimLoop, SwarmOptions, World, run
-from tests.sim import kv_cluster
 
 CALLBACKS = 300_000
 CLIENTS = 10

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from orrery.checkers.command import add_check
+from orrery.sim.command import add_sim
 
 DATA_DIR = ".orrery"
 """Where a local cluster lives unless --data-dir or ORRERY_DATA_DIR says otherwise; under the current directory."""
@@ -43,6 +44,10 @@ def _run(command: str, options: dict[str, object]) -> int:
         from orrery.checkers.command import check
 
         return check(**options)  # type: ignore[arg-type]  # names and types are those of add_check
+    if command == "sim":
+        from orrery.sim.command import sim
+
+        return sim(**options)  # type: ignore[arg-type]  # names and types are those of add_sim
     from orrery import commands
     from orrery.errors import OperatorError
     from orrery.terminal import complain
@@ -119,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     health = add("health", "exit 0 when a process is ready, for health checks", cluster=False)
     health.add_argument("--admin", metavar="HOST:PORT", help="its admin port (default: $ORRERY_ADMIN__LISTEN)")
     add_check(lambda name, text: add(name, text, cluster=False))
+    add_sim(lambda name, text: add(name, text, cluster=False))
     add("version", "print the version", cluster=False)
     return parser
 

@@ -16,10 +16,12 @@ from runtime.sim.net import SimNet
 from runtime.sim.randomness import SeededRandomness
 from runtime.sim.scheduler import Schedule
 from runtime.sim.swarm import SwarmOptions
+from runtime.sim.trace import Event
 from runtime.sim.world import Limits, Outcome, Scenario, World, run
 
 __all__ = [
     "Deadlock",
+    "Event",
     "HostCrashed",
     "HostDown",
     "Leak",

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from runtime.sim.link import Link
+from runtime.sim.trace import Event
 
 if TYPE_CHECKING:
     from runtime.sim.net import SimNet
@@ -67,6 +68,9 @@ class Pipe:
             self.in_flight_bytes += size
             net.counters.messages += 1
             net.counters.bytes += size
+            if (log := net.loop.trace.log) is not None:
+                source, target = self._source.host.name, self.target.host.name
+                log.append(Event(net.loop.virtual_s, source, "sends", target, self.number, size))
         due_s = self._link.arrival_s(net.loop.virtual_s, size)
         if due_s < self._last_due_s:
             due_s = self._last_due_s
@@ -131,7 +135,11 @@ class Pipe:
     def _hand_over(self, pieces: list[bytes]) -> None:
         if pieces:
             data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            self._net.loop.trace.mix_bytes(data, self.number)
+            loop = self._net.loop
+            loop.trace.mix_bytes(data, self.number)
+            if (log := loop.trace.log) is not None:
+                source, target = self._source.host.name, self.target.host.name
+                log.append(Event(loop.virtual_s, target, "takes", source, self.number, len(data)))
             self.target.take(data)
 
     def _acknowledge(self) -> None:

@@ -7,15 +7,31 @@ the same times and moved the same bytes. The hash of a tuple of numbers does not
 
 import zlib
 from collections import deque
+from typing import NamedTuple
 
 STORY_EVENTS = 40
 """Events that a failure tells, the last ones."""
 
 
+class Event(NamedTuple):
+    """Something that a host, or the network, did or suffered."""
+
+    virtual_s: float
+    host: str
+    what: str
+    """In words; `sends` and `takes` of a message."""
+    peer: str = ""
+    """Of a message: the other host."""
+    pipe: int = 0
+    """Of a message: the number of its direction of its connection. What is taken there was sent there, in order."""
+    size: int = 0
+    """Of a message: bytes. What is taken at once may have been sent as several."""
+
+
 class Trace:
     """The running hash. Steps are mixed in by SimLoop itself, in line, since they are the many."""
 
-    __slots__ = ("events", "recorded", "value")
+    __slots__ = ("events", "log", "recorded", "value")
 
     def __init__(self, *, record: bool) -> None:
         self.value = 0
@@ -24,6 +40,8 @@ class Trace:
         """The last events: (virtual time, host, what)."""
         self.recorded: list[str] | None = [] if record else None
         """Every step and event as a line, when recording: compare those of two runs to see where they part."""
+        self.log: list[Event] | None = [] if record else None
+        """Every event and every message, when recording."""
 
     def mix(self, *numbers: float) -> None:
         """Mixes numbers in. No strings: their hashes differ from process to process."""
@@ -39,6 +57,8 @@ class Trace:
         self.events.append((virtual_s, host, what))
         if self.recorded is not None:
             self.recorded.append(f"{virtual_s:.9f} {host} {what} [{self.hex()}]")
+        if self.log is not None:
+            self.log.append(Event(virtual_s, host, what))
 
     def hex(self) -> str:
         """The hash as 16 hexadecimal digits."""

@@ -1,6 +1,6 @@
 """The real kv service stays linearizable and comes back, whatever the seed does to it.
 
-Method: see tests.sim.kv_cluster. Every run ends with all faults healed, every member serving and all members equal.
+Method: see orrery.sim.kv_cluster. Every run ends with all faults healed, every member serving and all members equal.
 The judge is itself judged: with a safeguard off, it finds a seed that shows it.
 """
 
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from orrery.sim import kv_cluster
+from orrery.sim.revisions import NotLinearizable, check_revisions
 from runtime.sim import SimulationFailed, SwarmOptions, World, run
-from tests.sim import kv_cluster
-from tests.sim.revisions import NotLinearizable, check_revisions
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +31,7 @@ def test_linearizable_under_faults_and_converges(seed: int) -> None:
 def test_a_seed_is_one_run_of_the_whole_stack() -> None:
     def outcomes(hash_seed: int) -> str:
         return subprocess.run(
-            [sys.executable, "-m", "tests.sim.kv_cluster", "1..4"],
+            [sys.executable, "-m", "orrery.main", "sim", "run", "--seeds", "1..4", "--json"],
             env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
             cwd=ROOT,
             capture_output=True,

@@ -17,8 +17,9 @@ def test_help_and_version_load_no_command(command: str) -> None:
 
 
 def test_every_command_of_the_contract_has_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("up", "env", "status", "down", "reset", "logs", "doctor", "serve", "stop", "start", "kill"):
+    commands = ["up", "env", "status", "down", "reset", "logs", "doctor", "serve", "stop", "start", "kill"]
+    for command in [*commands, "sim run", "sim replay"]:
         with pytest.raises(SystemExit) as ended:
-            main([command, "--help"])
+            main([*command.split(), "--help"])
         assert ended.value.code == 0
         assert "--data-dir" in capsys.readouterr().out

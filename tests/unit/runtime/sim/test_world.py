@@ -64,6 +64,47 @@ def test_a_recording_shows_where_two_runs_part() -> None:
     assert any("step of scenario" in line for line in one)
 
 
+def test_a_recording_logs_who_sent_what_to_whom_and_where_it_arrived() -> None:
+    async def serve(_: Runtime) -> None:
+        async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(await reader.readexactly(3))
+            writer.close()
+
+        await (await asyncio.start_server(echo, "0.0.0.0", 7)).serve_forever()
+
+    async def ask(_: Runtime) -> None:
+        reader, writer = await asyncio.open_connection("server", 7)
+        writer.write(b"abc")
+        assert await reader.read() == b"abc"
+        writer.close()
+
+    async def scenario(world: World) -> None:
+        world.host("server").boot(serve)
+        await world.host("client").boot(ask)
+
+    def played(*, record: bool) -> World:
+        world = World(1, options=SwarmOptions(), record=record)
+        world.play(scenario)
+        return world
+
+    world = played(record=True)
+    assert world.trace.log is not None
+    messages = [event for event in world.trace.log if event.size]
+    assert [(event.host, event.what, event.peer, event.size) for event in messages] == [
+        ("client", "sends", "server", 3),
+        ("server", "takes", "client", 3),
+        ("server", "sends", "client", 3),
+        ("client", "takes", "server", 3),
+    ]
+    asked, heard, answered, _ = messages
+    assert asked.pipe == heard.pipe != answered.pipe
+    assert asked.virtual_s < heard.virtual_s
+    assert ("server", "boot 1") in [(event.host, event.what) for event in world.trace.log]
+    plain = played(record=False)
+    assert plain.trace.log is None
+    assert plain.trace.hex() == world.trace.hex()
+
+
 def test_streams_of_randomness_do_not_disturb_each_other() -> None:
     def network_draws(user_draws: int) -> float:
         async def scenario(world: World) -> None:

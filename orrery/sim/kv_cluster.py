@@ -1,18 +1,21 @@
 """The real kv service, three members of it, in a simulated world: gRPC bytes over SimNet, write-ahead logs on SimDisk.
 
-    python -m tests.sim.kv_cluster 1..50                             # plays seeds, prints what each came to
-    python -m tests.sim.kv_cluster 1..200 --without confirm_reads    # ...of a cluster that lacks a safeguard
+    orrery sim run --scenario kv --seeds 1..50                              # under every fault that there is
+    orrery sim run --scenario kv-deposed --seeds 1..50                      # nothing but partitions around members
+    orrery sim run --scenario kv --seeds 1..200 --without confirm_reads     # of a cluster that lacks a safeguard
 
 Nothing is replaced but the doors: the wiring of `services.kv.main`, our RPC engine, the generated stubs, the Raft
 driver. Clients are hosts of their own.
 """
 
-import argparse
 import asyncio
 import collections
+import contextlib
+import dataclasses
 import functools
 import logging
 import unittest.mock
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
 import grpc
@@ -23,13 +26,14 @@ from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVStub, MaintenanceStub
 from cluster.raft.core import Safeguards
 from cluster.raft.driver import HostOptions
 from cluster.rpc.engine import create_channel
+from orrery.sim.revisions import Operation, check_revisions
+from orrery.sim.setting import Setting
 from runtime import Runtime, SyncFailed
 from runtime.process import StopSignal
-from runtime.sim import Limits, Outcome, SimHost, SimulationFailed, SwarmOptions, World, run
+from runtime.sim import Limits, Outcome, SimHost, SwarmOptions, World, run
 from services.kv import main as kv_main
 from services.kv.config import AdminConfig, KvConfig, KvSection
 from services.kv.main import serve_on
-from tests.sim.revisions import Operation, check_revisions
 
 if TYPE_CHECKING:
     from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVAsyncStub
@@ -42,6 +46,9 @@ FAULTS_S = 30.0
 """How long things are broken."""
 CONVERGED_S_MAX = 120.0
 """How long everything may take to work again once nothing is broken any more."""
+
+ASK_AGAIN_S = 0.2
+"""Between two looks whether everything works again."""
 
 
 class NotConverged(AssertionError):
@@ -186,10 +193,8 @@ class KvCluster:
 
     async def _converge(self, runtime: Runtime) -> None:
         for member in MEMBERS:
-            while not await self._put_final(runtime, member):
-                await asyncio.sleep(0.2)
-        while len(hashes := await self._hashes(runtime)) != 1 or None in hashes:
-            await asyncio.sleep(0.2)
+            await _until(lambda member=member: self._put_final(runtime, member))  # type: ignore[misc]
+        await _until(lambda: self._equal(runtime))
 
     async def _put_final(self, runtime: Runtime, member: str) -> bool:
         channel = _channel(runtime, member)
@@ -201,7 +206,7 @@ class KvCluster:
             await channel.close()
         return True
 
-    async def _hashes(self, runtime: Runtime) -> set[int | None]:
+    async def _equal(self, runtime: Runtime) -> bool:
         hashes: set[int | None] = set()
         for member in MEMBERS:
             channel = _channel(runtime, member)
@@ -213,7 +218,15 @@ class KvCluster:
             except grpc.aio.AioRpcError:
                 hashes.add(None)
             await channel.close()
-        return hashes
+        return len(hashes) == 1 and None not in hashes
+
+
+async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Asks again and again: what is asked is elsewhere, so there is no event to wait for."""
+    while True:
+        if await holds():
+            return
+        await asyncio.sleep(ASK_AGAIN_S)
 
 
 def _channel(runtime: Runtime, member: str) -> grpc.aio.Channel:
@@ -249,34 +262,32 @@ async def scenario(world: World, *, deposing: bool = False) -> KvCluster:
     return cluster
 
 
-def play(seed: int, *, options: SwarmOptions | None = None, without: str = "", deposing: bool = False) -> Outcome:
-    """One run of `scenario`, with one of Raft's safeguards off if it is named. Raises SimulationFailed."""
-
-    async def main(world: World) -> None:
-        await scenario(world, deposing=deposing)
-
+@contextlib.contextmanager
+def lacking(without: str) -> Iterator[None]:
+    """Boots members with one of Raft's safeguards off, if it is named, while the block runs."""
     safeguards = Safeguards(**{without: False}) if without else Safeguards()
     # Production has no way to switch one off, and shall have none.
     with unittest.mock.patch.object(kv_main, "HostOptions", functools.partial(HostOptions, safeguards=safeguards)):
-        return run(seed, main, options=options, limits=Limits(virtual_s_max=600.0))
+        yield
 
 
-def main() -> None:
-    """Prints each seed's outcome."""
-    parser = argparse.ArgumentParser(prog="python -m tests.sim.kv_cluster")
-    parser.add_argument("seeds", nargs="+", help="N or A..B (both played)")
-    parser.add_argument("--without", default="", help="a field of cluster.raft.core.Safeguards to switch off")
-    arguments = parser.parse_args()
-    logging.disable(logging.CRITICAL)
-    for text in arguments.seeds:
-        first, _, last = text.partition("..")
-        for seed in range(int(first), int(last or first) + 1):
-            try:
-                print(play(seed, without=arguments.without), flush=True)
-            except SimulationFailed as failure:
-                cause = failure.__cause__
-                print(f"seed {seed} FAILED: {type(cause).__name__}: {str(cause).splitlines()[0]}", flush=True)
+def play(seed: int, *, options: SwarmOptions | None = None, without: str = "", deposing: bool = False) -> Outcome:
+    """One run of `scenario`, with one of Raft's safeguards off if it is named. Raises SimulationFailed."""
+    setting = DEPOSED if deposing else FAULTS
+    with lacking(without):
+        return run(seed, setting.scenario, options=options, limits=setting.limits)
 
 
-if __name__ == "__main__":
-    main()
+async def _faults(world: World) -> None:
+    await scenario(world)
+
+
+async def _deposed(world: World) -> None:
+    await scenario(world, deposing=True)
+
+
+LIMITS = Limits(virtual_s_max=600.0)
+SAFEGUARDS = tuple(field.name for field in dataclasses.fields(Safeguards))
+
+FAULTS = Setting(_faults, limits=LIMITS, safeguards=SAFEGUARDS, lacking=lacking)
+DEPOSED = Setting(_deposed, limits=LIMITS, safeguards=SAFEGUARDS, lacking=lacking, options=SwarmOptions())
