@@ -129,6 +129,14 @@ class Channel(grpc.aio.Channel):
             while self._state is not Connectivity.SHUTDOWN:
                 self._move(Connectivity.CONNECTING)
                 connection = await self._try_addresses()
+                if connection is not None and (
+                    connection.lost or connection.http2.failed or connection.http2.going_away
+                ):
+                    # It ended in the moment in which it was ready: `_on_leaving` came before it was ours, and nobody
+                    # would ever tell again. Found by `orrery sim run --seed 855`.
+                    self._last_failure = "the connection ended as soon as it was made"
+                    connection.abort()
+                    connection = None
                 if connection is not None:
                     self._connection = connection
                     self._move(Connectivity.READY)

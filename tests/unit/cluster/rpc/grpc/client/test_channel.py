@@ -98,6 +98,25 @@ async def test_a_restarted_server_is_found_again() -> None:
         await again.stop(None)
 
 
+async def test_a_server_that_leaves_as_soon_as_it_came_is_not_waited_for() -> None:
+    """Settings and GOAWAY in one segment: the connection is over in the moment in which it is ready."""
+
+    async def greet_and_leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(frames.settings_frame({}) + frames.goaway_frame(0, 0, b"leaving"))
+        writer.close()
+
+    listener = await asyncio.start_server(greet_and_leave, HOST, 0)
+    port = int(listener.sockets[0].getsockname()[1])
+    async with asyncio.timeout(5), channel_to(port) as channel:
+        assert (await failure(channel.unary_unary("/t.T/Echo")(b""))).code() is grpc.StatusCode.UNAVAILABLE
+        patient = channel.unary_unary("/t.T/Echo")(b"at last", wait_for_ready=True)
+        listener.close()
+        await listener.wait_closed()
+        server, _, _ = await serve(port)
+        assert await patient == b"at last"
+    await server.stop(None)
+
+
 async def test_the_next_address_is_tried() -> None:
     server, port, _ = await serve()
     async with channel_to(free_port(), port) as channel, asyncio.timeout(10):
