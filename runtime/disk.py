@@ -32,6 +32,14 @@ class File(Protocol):
         """Reads up to `length` bytes at `offset`; shorter only at the end of the file."""
         ...
 
+    def pread_now(self, length: int, offset: int) -> bytes:
+        """Reads as `pread` does, on the caller's thread, which stands still for as long as the device takes.
+
+        For engines whose calls are synchronous: most of their reads are in the page cache, where a trip to another
+        thread costs ten times the read.
+        """
+        ...
+
     async def pwrite(self, parts: Sequence[bytes], offset: int, *, sync: bool = False) -> None:
         """Writes `parts` one behind another at `offset`, growing the file if need be.
 
@@ -81,6 +89,10 @@ class Disk(Protocol):
 
     async def rename(self, source: str, target: str) -> None:
         """Gives a file another name, atomically replacing what had it."""
+        ...
+
+    async def link(self, source: str, target: str) -> None:
+        """Gives a file a second name. The target must not exist. Neither name's file may be written any more."""
         ...
 
     async def remove(self, path: str) -> None:

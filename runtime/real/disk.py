@@ -67,6 +67,10 @@ class RealDisk:
         """Renames atomically, replacing the target."""
         await _run(self._writers, os.replace, self._resolve(source), self._resolve(target))
 
+    async def link(self, source: str, target: str) -> None:
+        """Gives a file a second name."""
+        await _run(self._writers, os.link, self._resolve(source), self._resolve(target))
+
     async def remove(self, path: str) -> None:
         """Removes a file."""
         await _run(self._writers, os.unlink, self._resolve(path))
@@ -117,6 +121,10 @@ class RealFile:
     async def pread(self, length: int, offset: int) -> bytes:
         """Up to `length` bytes at `offset`; shorter only at the end of the file."""
         return await self._call(self._readers, _pread, length, offset)
+
+    def pread_now(self, length: int, offset: int) -> bytes:
+        """Reads on the caller's thread."""
+        return self._use(_pread, (length, offset))
 
     async def pwrite(self, parts: Sequence[bytes], offset: int, *, sync: bool = False) -> None:
         """Writes `parts` one behind another, and syncs when asked to, in one trip to a thread."""

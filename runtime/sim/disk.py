@@ -183,6 +183,16 @@ class SimDisk:
         self._change_entries(_EntryChange(source, target, self._file(source)))
         self._end(interrupted)
 
+    async def link(self, source: str, target: str) -> None:
+        """See `runtime.Disk.link`."""
+        interrupted = await self._operation()
+        _check(target)
+        if target in self._entries:
+            raise FileExistsError(errno.EEXIST, "the file exists", target)
+        self._need_directory(target.rpartition("/")[0])
+        self._change_entries(_EntryChange(None, target, self._file(source)))
+        self._end(interrupted)
+
     async def remove(self, path: str) -> None:
         """See `runtime.Disk.remove`."""
         interrupted = await self._operation()
@@ -360,6 +370,14 @@ class SimFile:
         self._disk._read_fault()
         return bytes(self._inode.current[offset : offset + length])
 
+    def pread_now(self, length: int, offset: int) -> bytes:
+        """See `runtime.File.pread_now`. Takes no virtual time, and is no step at which power can be lost."""
+        self._check_open()
+        if self._disk.power_lost:
+            raise PowerLost
+        self._disk._read_fault()
+        return bytes(self._inode.current[offset : offset + length])
+
     async def pwrite(self, parts: Sequence[bytes], offset: int, *, sync: bool = False) -> None:
         """See `runtime.File.pwrite`. With `sync`, counts as two operations."""
         interrupted = await self._begin()
@@ -390,11 +408,14 @@ class SimFile:
         self._closed = True
 
     async def _begin(self, extra_s: float = 0.0) -> bool:
+        self._check_open()
+        return await self._disk._operation(extra_s)
+
+    def _check_open(self) -> None:
         if self._closed:
             raise OSError(errno.EBADF, "the file is closed")
         if self._generation != self._disk.generation:
             raise PowerLost
-        return await self._disk._operation(extra_s)
 
 
 def _check(path: str) -> None:

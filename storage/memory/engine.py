@@ -5,7 +5,7 @@ A snapshot is a clone of the tree: O(1) to take, and each node that is written w
 
 from collections.abc import Iterator
 
-from storage.engine import WriteBatch
+from storage.engine import DeleteRange, Merge, MergeOperator, NoMergeOperator, WriteBatch
 from structures.btree import BTree
 
 ENTRY_OVERHEAD_BYTES = 82
@@ -40,9 +40,10 @@ class MemorySnapshot:
 class MemoryEngine:
     """An `Engine` whose every call is O(log n) in memory."""
 
-    __slots__ = ("_size_bytes", "_tree", "get", "scan")
+    __slots__ = ("_operator", "_size_bytes", "_tree", "get", "scan")
 
-    def __init__(self) -> None:
+    def __init__(self, operator: MergeOperator | None = None) -> None:
+        self._operator = operator
         self._tree: BTree[bytes, bytes] = BTree()
         self._size_bytes = 0
         # The tree's own methods, bound once: reads are the hottest calls of the services above.
@@ -64,13 +65,34 @@ class MemoryEngine:
         if before is not None:
             self._size_bytes -= len(key) + len(before) + ENTRY_OVERHEAD_BYTES
 
+    def delete_range(self, low: bytes, high: bytes) -> None:
+        """Removes every key with low <= key < high, in O(log n) each."""
+        for key, _value in list(self._tree.items(low, high)):
+            self.delete(key)
+
+    def merge(self, key: bytes, operand: bytes) -> None:
+        """Changes the value of `key` by the merge operator. Raises NoMergeOperator."""
+        before = self._tree.get(key)
+        self.put(key, self._need_operator().combine([operand] if before is None else [before, operand]))
+
     def write(self, batch: WriteBatch) -> None:
-        """Applies a batch. Nothing in here can fail half way: there is no I/O, and the types were checked."""
-        for key, value in batch.operations:
-            if value is None:
+        """Applies a batch. Nothing in here can fail half way: there is no I/O, and what could is looked at before."""
+        if not batch.plain and any(type(operation) is Merge for _key, operation in batch.operations):
+            self._need_operator()
+        for key, operation in batch.operations:
+            if operation is None:
                 self.delete(key)
+            elif isinstance(operation, bytes):
+                self.put(key, operation)
+            elif isinstance(operation, DeleteRange):
+                self.delete_range(key, operation.high)
             else:
-                self.put(key, value)
+                self.merge(key, operation.operand)
+
+    def _need_operator(self) -> MergeOperator:
+        if self._operator is None:
+            raise NoMergeOperator("the engine was opened without a merge operator")
+        return self._operator
 
     def snapshot(self) -> MemorySnapshot:
         """The content as of now, in O(1)."""

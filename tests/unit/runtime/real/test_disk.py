@@ -150,3 +150,24 @@ def test_a_root_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError):
         RealDisk(str(tmp_path / "file" / "data"))
+
+
+async def test_a_read_on_the_spot(disk: RealDisk) -> None:
+    file = await disk.open("a", create=True)
+    await file.pwrite([b"0123456789"], 0)
+    assert file.pread_now(4, 3) == b"3456"
+    assert file.pread_now(100, 8) == b"89"
+    await file.close()
+    with pytest.raises(OSError, match="closed"):
+        file.pread_now(1, 0)
+
+
+async def test_a_link_is_a_second_name(disk: RealDisk) -> None:
+    file = await disk.open("a", create=True)
+    await file.pwrite([b"kept"], 0)
+    await disk.link("a", "b")
+    await disk.remove("a")
+    assert await disk.read("b") == b"kept"
+    with pytest.raises(FileExistsError):
+        await disk.link("b", "b")
+    await file.close()

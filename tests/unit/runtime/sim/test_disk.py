@@ -98,3 +98,36 @@ async def test_a_lying_disk_loses_what_it_said_it_synced() -> None:
         disk.crash()
         lost += await disk.read("f") == b""
     assert 0 < lost < 30
+
+
+async def test_a_read_on_the_spot_sees_the_current_image_and_its_faults() -> None:
+    disk = SimDisk(random.Random(1))
+    file = await disk.open("f", create=True)
+    await file.pwrite([b"0123"], 0)
+    assert file.pread_now(2, 1) == b"12"
+    disk.fail_reads = 1
+    with pytest.raises(OSError, match="simulated read error"):
+        file.pread_now(2, 1)
+    disk.crash()
+    with pytest.raises(PowerLost):
+        file.pread_now(2, 1)
+
+
+async def test_a_linked_file_survives_under_each_synced_name() -> None:
+    seen = set()
+    for seed in range(50):
+        disk = SimDisk(random.Random(seed))
+        file = await disk.open("a", create=True)
+        await file.pwrite([b"kept"], 0, sync=True)
+        await disk.sync_directory(".")
+        await disk.make_directory("d")
+        await disk.sync_directory(".")
+        await disk.link("a", "d/b")
+        with pytest.raises(FileExistsError):
+            await disk.link("a", "d/b")
+        await disk.remove("a")
+        await disk.sync_directory("d")
+        disk.crash()
+        assert await disk.read("d/b") == b"kept"
+        seen.add(await disk.exists("a"))
+    assert seen == {True, False}

@@ -1,12 +1,14 @@
 """The engine in memory against a dict, with snapshots held across writes."""
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from storage.engine import Engine, Snapshot, WriteBatch
+from storage.engine import Engine, NoMergeOperator, Snapshot, WriteBatch
 from storage.memory import MemoryEngine
 from storage.memory.engine import ENTRY_OVERHEAD_BYTES
+from storage.merge_operators import Append
 
 KEYS = st.binary(min_size=1, max_size=2)
 VALUES = st.binary(max_size=4)
@@ -15,7 +17,7 @@ VALUES = st.binary(max_size=4)
 class EngineAgainstDict(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.engine: Engine = MemoryEngine()
+        self.engine: Engine = MemoryEngine(Append())
         self.model: dict[bytes, bytes] = {}
         self.snapshots: list[tuple[Snapshot, dict[bytes, bytes]]] = []
 
@@ -28,6 +30,26 @@ class EngineAgainstDict(RuleBasedStateMachine):
     def delete(self, key: bytes) -> None:
         self.engine.delete(key)
         self.model.pop(key, None)
+
+    @rule(low=KEYS, high=KEYS, batched=st.booleans())
+    def delete_range(self, low: bytes, high: bytes, batched: bool) -> None:
+        if batched:
+            batch = WriteBatch()
+            batch.delete_range(low, high)
+            self.engine.write(batch)
+        else:
+            self.engine.delete_range(low, high)
+        self.model = {key: value for key, value in self.model.items() if not low <= key < high}
+
+    @rule(key=KEYS, operand=VALUES, batched=st.booleans())
+    def merge(self, key: bytes, operand: bytes, batched: bool) -> None:
+        if batched:
+            batch = WriteBatch()
+            batch.merge(key, operand)
+            self.engine.write(batch)
+        else:
+            self.engine.merge(key, operand)
+        self.model[key] = self.model.get(key, b"") + operand
 
     @rule(operations=st.lists(st.tuples(KEYS, st.none() | VALUES), max_size=20))
     def write(self, operations: list[tuple[bytes, bytes | None]]) -> None:
@@ -74,3 +96,15 @@ class EngineAgainstDict(RuleBasedStateMachine):
 
 TestEngineAgainstDict = EngineAgainstDict.TestCase
 TestEngineAgainstDict.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_without_an_operator_nothing_is_merged_and_nothing_of_the_batch_applied() -> None:
+    engine = MemoryEngine()
+    batch = WriteBatch()
+    batch.put(b"a", b"1")
+    batch.merge(b"b", b"2")
+    with pytest.raises(NoMergeOperator):
+        engine.write(batch)
+    with pytest.raises(NoMergeOperator):
+        engine.merge(b"b", b"2")
+    assert list(engine.scan()) == []
