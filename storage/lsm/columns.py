@@ -6,9 +6,10 @@ list sorts (which find sorted runs), bisect, slices. There are no sequence numbe
 holds each key at most once, layers are ordered by age, and the newer one wins. A snapshot is a tuple of layers.
 """
 
+import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 
 class Operands:
@@ -35,6 +36,15 @@ Entry: TypeAlias = bytes | Operands | Expiring | None
 """What a layer says of a key: a value, something special, or None, that it was deleted."""
 
 
+class Silence(enum.Enum):
+    """What a layer answers that says nothing of a key; None would be a deletion."""
+
+    SILENCE = "silence"
+
+
+SILENCE: Final = Silence.SILENCE
+
+
 @dataclass(slots=True)
 class Columns:
     """Ascending keys and the entry of each."""
@@ -53,8 +63,8 @@ class Layer(Protocol):
         """Ranges (low, high) that are deleted from all *older* layers; what the layer itself holds stays."""
         ...
 
-    def find(self, key: bytes) -> Entry | type[KeyError]:
-        """The entry of a key, or KeyError (the class, as a mark) when the layer says nothing of it.
+    def find(self, key: bytes) -> Entry | Silence:
+        """The entry of a key, or SILENCE when the layer says nothing of it (its range deletes aside).
 
         Raises Corruption.
         """
