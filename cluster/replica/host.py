@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from cluster.raft.driver import HostOptions, PeerTransport, RaftHost
-from cluster.replica.interface import StateMachine
+from cluster.replica.interface import DurableState, StateMachine
 from cluster.replica.replica import Replica
 from runtime import Runtime
 
@@ -63,9 +63,13 @@ class ReplicaHost:
         )
         return ReplicaHost(raft, voters)
 
-    async def replica(self, group_id: int, state_machine: StateMachine[ResultT]) -> Replica[ResultT]:
-        """Opens one group. The state machine must be empty: it is restored from the newest snapshot here."""
-        replica = Replica(state_machine, self.raft)
+    async def replica(
+        self, group_id: int, state_machine: StateMachine[ResultT], durable: DurableState | None = None
+    ) -> Replica[ResultT]:
+        """Opens one group. A state machine without `durable` must be empty: it is restored from the newest snapshot
+        here. One with it holds what `durable` found, and is restored only when the log begins after that.
+        """
+        replica = Replica(state_machine, self.raft, durable)
         replica.bind(await self.raft.add_group(group_id, replica, voters=self._voters))
         return replica
 

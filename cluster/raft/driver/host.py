@@ -161,9 +161,14 @@ class RaftHost:
             hard_state, spans = recovered.hard_state, recovered.spans
         snapshot = log.snapshot()
         await self.store.prepare(group_id, snapshot)
+        stored_index = machine.stored_index or 0
         if recovered is None:
+            if stored_index:
+                raise ReplicaCorrupted(
+                    "wal", 0, f"the state of group {group_id} holds entries up to {stored_index}, and the log is new"
+                )
             await self.log.found(Mark(group_id, hard_state, 0, 0, snapshot, reset=False), spans)
-        elif snapshot.index:
+        elif snapshot.index > stored_index:
             await self.restore(machine, group_id, snapshot)
         try:
             core = Raft(
@@ -195,7 +200,7 @@ class RaftHost:
         path = self.store.path(group_id, meta)
         chunks = self.store.read(path, group_id, meta)
         try:
-            await machine.restore(chunks)
+            await machine.restore(chunks, meta.index)
         except ValueError as error:
             raise ReplicaCorrupted(path, 0, f"the state machine refused it: {error}") from error
         finally:
@@ -451,11 +456,24 @@ class RaftHost:
             self._persisted(group, ready)
         if ready.committed:
             group.apply(ready.committed)
+            if group.machine.must_pause:
+                group.begin_pause()
+                self.spawn(self._pause(group), "raft-pause")
             self._snapshotting.consider(group)
         if ready.read_states:
             group.machine.reads_ready(ready.read_states)
         if ready.soft_state is not None or term_changed:
             group.machine.leadership_changed()
+
+    async def _pause(self, group: Group) -> None:
+        """Applying waits for the disk under the state; all else of the group goes on."""
+        while True:
+            await group.machine.pause()
+            group.end_pause()
+            self.schedule(group)
+            if not group.machine.must_pause:
+                return
+            group.begin_pause()
 
     def _send(self, group: Group, messages: list[Message]) -> None:
         for message in messages:
