@@ -162,7 +162,11 @@ class Background:
         waiting = frozen_bytes // self._options.memtable_bytes_max
         if self.log is not None and self.log.unwritten_bytes > UNWRITTEN_LOG_BYTES_MAX:
             return Pace(False, self._options.slowdown_ms, "the log is behind")
-        if waiting == 0 and self._pressure.level0_runs < self._options.level0_tables_slow and not self._pressure.pending_bytes:
+        if (
+            waiting == 0
+            and self._pressure.level0_runs < self._options.level0_tables_slow
+            and not self._pressure.pending_bytes
+        ):
             return FREE
         return pace(waiting, self._pressure, self._options)
 
@@ -244,7 +248,7 @@ class Background:
         )
         failpoint(FLUSH_DONE)
         self.counters.flushes += 1
-        self.counters.flushed_bytes += sum(meta.bytes for meta in metas)
+        self.counters.flushed_bytes += sum(meta.size_bytes for meta in metas)
         if self.log is not None:
             await self.log.drop_through(log_lsn)
 
@@ -272,8 +276,8 @@ class Background:
             version.release()
         failpoint(COMPACT_DONE)
         self.counters.compactions += 1
-        self.counters.compaction_read_bytes += sum(meta.bytes for meta in plan.inputs)
-        self.counters.compaction_written_bytes += sum(meta.bytes for meta in metas)
+        self.counters.compaction_read_bytes += sum(meta.size_bytes for meta in plan.inputs)
+        self.counters.compaction_written_bytes += sum(meta.size_bytes for meta in metas)
 
     async def _move(self, plan: Plan, removed: tuple[int, ...]) -> None:
         moved = tuple(meta.at(plan.level, plan.run) for meta in plan.inputs)

@@ -131,7 +131,7 @@ class _Making:
             table_id=self._table_id,
             level=self._place.level,
             run=self._place.run,
-            bytes=writer.written_bytes,
+            size_bytes=writer.written_bytes,
             entries=properties.count,
             low=min(lows),
             high=max(highs),

@@ -1,5 +1,6 @@
 """Which tables there are: the state that the manifest's edits make, without any I/O."""
 
+from itertools import pairwise
 from dataclasses import dataclass, field
 
 import msgspec
@@ -23,7 +24,7 @@ class TableMeta(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     level: int
     run: int
     """Age within level 0: the table of a higher run is newer. Tables of the same run do not overlap. Deeper: 0."""
-    bytes: int
+    size_bytes: int
     """Length of the file."""
     entries: int
     low: bytes
@@ -148,7 +149,7 @@ def runs_of(tables: list[TableMeta]) -> list[list[TableMeta]]:
     runs: list[list[TableMeta]] = []
     for place in sorted(groups):
         run = sorted(groups[place], key=lambda meta: meta.low)
-        for left, right in zip(run, run[1:], strict=False):
+        for left, right in pairwise(run):
             if left.high > right.low:
                 raise CatalogError(f"tables {left.number} and {right.number} of one run overlap")
         runs.append(run)

@@ -150,7 +150,7 @@ class Content:
     @property
     def size_bytes(self) -> int:
         """What the tables take on the disk, and the memtables in memory."""
-        tables = sum(meta.bytes for meta in self._version.metas)
+        tables = sum(meta.size_bytes for meta in self._version.metas)
         return tables + self._frozen_bytes + self._active_bytes
 
     def now_ms(self) -> int:
@@ -229,7 +229,9 @@ class Content:
                 older = self._expiring_beneath([key for key, operation in operations if type(operation) is Merge])
         if self._log is not None:
             self._log.check(operations)
-        self._make_room(sum(len(key) + _operation_bytes(operation) + MEMTABLE_ENTRY_BYTES for key, operation in operations))
+        self._make_room(
+            sum(len(key) + _operation_bytes(operation) + MEMTABLE_ENTRY_BYTES for key, operation in operations)
+        )
         if self._log is not None:
             self._log.write(operations, plain=False)
         self._apply(operations, older)

@@ -38,7 +38,8 @@ class LsmEngine(Content):
     _tables: Tables
     _background: Background
     _random: Randomness
-    _closed: bool
+    _closed = False
+    _replaying = False
 
     @staticmethod
     async def open(
@@ -60,7 +61,6 @@ class LsmEngine(Content):
         manifest = await Manifest.open(
             disk, path, clock=clock, random=random, segment_bytes=options.manifest_segment_bytes
         )
-        log: OperationsLog | None = None
         tables: Tables | None = None
         opened: Version | None = None
         try:
@@ -73,7 +73,6 @@ class LsmEngine(Content):
             engine = LsmEngine(opened, clock=clock, operator=operator, options=options)
             engine._disk, engine._path, engine._random = disk, path, random
             engine._manifest, engine._tables = manifest, tables
-            engine._closed = False
             building = BuildOptions(
                 table_bytes_max=options.table_bytes_max,
                 block_bytes=options.block_bytes,
@@ -104,6 +103,9 @@ class LsmEngine(Content):
     async def _open_log(self) -> None:
         """Applies what the log holds beyond the tables. Without `options.wal`, flushes it and leaves the log behind."""
         directory = f"{self._path}/{LOG_DIRECTORY}"
+        covered = self._manifest.catalog.log_lsn
+        # Nothing is flushed meanwhile: what was recovered is durable only once the log has been read to its end.
+        self._replaying = True
         try:
             wal, recovered = await Wal.open(
                 self._disk,
@@ -114,22 +116,28 @@ class LsmEngine(Content):
                 record_bytes_max=LOG_RECORD_BYTES_MAX,
                 pending_bytes_max=1 << 62,
             )
-            covered = self._manifest.catalog.log_lsn
             async for lsn, record in recovered:
                 if lsn > covered:
                     self._replay(decode_operations(record, directory, lsn), lsn)
-                    await self.throttle()
         except WalCorrupted as error:
             raise Corruption(error.file, error.offset, f"the log is damaged: {error.reason}") from error
-        if wal.next_lsn <= covered:
-            await wal.close()
-            raise Corruption(directory, 0, f"the tables hold the log's record {covered}, which the log has not")
+        finally:
+            self._replaying = False
         log = OperationsLog(wal, self._options.batch_bytes_max)
-        self._log = log
-        self._background.log = log
-        if not self._options.wal:
-            await self.flush()
-            await log.drop_through(wal.next_lsn - 1)
+        try:
+            if wal.next_lsn <= covered:
+                raise Corruption(directory, 0, f"the tables hold the log's record {covered}, which the log lacks")
+            self._log = self._background.log = log
+            if self._options.wal:
+                self._background.flush_wanted()
+            else:
+                await self.flush()
+                await log.drop_through(wal.next_lsn - 1)
+                self._log = self._background.log = None
+                await log.close()
+        except BaseException:
+            await log.close()
+            raise
 
     def _replay(self, operations: list[tuple[bytes, Logged]], lsn: int) -> None:
         special = (DeleteRange, Merge, Expiring)
@@ -144,7 +152,8 @@ class LsmEngine(Content):
     # Writing beyond memory
 
     def _flush_wanted(self) -> None:
-        self._background.flush_wanted()
+        if not self._replaying:
+            self._background.flush_wanted()
 
     async def throttle(self) -> None:
         """Waits while writes run further ahead of the disk than the options allow. Raises what background work failed with."""
@@ -230,7 +239,7 @@ class LsmEngine(Content):
                     level=level,
                     runs=len({meta.run for meta in metas}),
                     tables=len(metas),
-                    bytes=sum(meta.bytes for meta in metas),
+                    bytes=sum(meta.size_bytes for meta in metas),
                     entries=sum(meta.entries for meta in metas),
                     oldest_ms=min(meta.created_ms for meta in metas),
                 )

@@ -25,7 +25,20 @@ MEMTABLE_KEYS_MAX = 600_000
 class Memtable:
     """A `Layer` that can be written to until it is frozen."""
 
-    __slots__ = ("_pieces", "_ranges", "_sorted_count", "bytes_taken", "entries", "expiring", "last_lsn", "pins", "plain", "range_deletes", "ranged", "sealed")
+    __slots__ = (
+        "_pieces",
+        "_ranges",
+        "_sorted_count",
+        "bytes_taken",
+        "entries",
+        "expiring",
+        "last_lsn",
+        "pins",
+        "plain",
+        "range_deletes",
+        "ranged",
+        "sealed",
+    )
 
     def __init__(self) -> None:
         self.entries: dict[bytes, Entry] = {}

@@ -8,6 +8,7 @@ Tiered: runs of about the same size are merged into one, newest first (RocksDB c
 keeps the age of the newest that went into it, so only runs that are neighbours in age are ever merged.
 """
 
+from itertools import pairwise
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ def pressure(tables: Iterable[TableMeta], options: LsmOptions) -> Pressure:
     runs = len({meta.run for meta in levels[0]})
     if options.compaction is CompactionPolicy.TIERED:
         return Pressure(runs, 0)
-    pending = sum(meta.bytes for meta in levels[0]) if runs >= options.level0_tables_compact else 0
+    pending = sum(meta.size_bytes for meta in levels[0]) if runs >= options.level0_tables_compact else 0
     carried = pending
     for level in range(1, options.levels - 1):
         above = carried + _size(levels[level]) - level_target(level, options)
@@ -98,7 +99,7 @@ def _levels(tables: Iterable[TableMeta], count: int) -> list[list[TableMeta]]:
 
 
 def _size(tables: Iterable[TableMeta]) -> int:
-    return sum(meta.bytes for meta in tables)
+    return sum(meta.size_bytes for meta in tables)
 
 
 def _pick_leveled(levels: list[list[TableMeta]], options: LsmOptions) -> Plan | None:
@@ -129,7 +130,7 @@ def _least_overlapping(sources: list[TableMeta], targets: list[TableMeta]) -> Ta
     def cost(meta: TableMeta) -> tuple[float, int]:
         beneath = _size(_overlapping(targets, meta.low, meta.high))
         # Deletions free space beneath, so that they are worth going down early.
-        weight = meta.bytes * (1 + meta.deletions / max(1, meta.entries))
+        weight = meta.size_bytes * (1 + meta.deletions / max(1, meta.entries))
         return beneath / max(1.0, weight), meta.number
 
     return min(sources, key=cost)
@@ -144,7 +145,7 @@ def _into(sources: list[TableMeta], levels: list[list[TableMeta]], level: int, r
     high = max(meta.high for meta in inputs)
     bottom = not any(_overlapping(deeper, low, high) for deeper in levels[level + 1 :])
     sources = sorted(sources, key=lambda meta: meta.low)
-    apart = all(left.high <= right.low for left, right in zip(sources, sources[1:], strict=False))
+    apart = all(left.high <= right.low for left, right in pairwise(sources))
     superfluous = bottom and any(meta.deletions or meta.range_deletes for meta in sources)
     return Plan(tuple(inputs), level, 0, move=not targets and apart and not superfluous, bottom=bottom, reason=reason)
 

@@ -55,12 +55,12 @@ class Tables:
             raise Corruption(path, 0, "the file is missing") from error
         try:
             reader = await TableReader.open(file, path, self.cache, table_id=meta.table_id)
-            if reader.size_bytes != meta.bytes or reader.properties.count != meta.entries:
+            if reader.size_bytes != meta.size_bytes or reader.properties.count != meta.entries:
                 raise Corruption(
                     path,
                     0,
                     f"it has {reader.size_bytes} bytes and {reader.properties.count} entries; the manifest says "
-                    f"{meta.bytes} and {meta.entries}",
+                    f"{meta.size_bytes} and {meta.entries}",
                 )
         except BaseException:
             await file.close()

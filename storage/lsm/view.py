@@ -1,7 +1,7 @@
 """The content as a tuple of layers, newest first."""
 
 from storage.engine import MergeOperator
-from storage.lsm.columns import Entry, Layer, Operands, Silence, SILENCE
+from storage.lsm.columns import SILENCE, Entry, Layer, Operands, Silence
 from storage.lsm.lookup import find_in, value_of
 from storage.lsm.memtable import Memtable
 from storage.lsm.version import Version

@@ -1,5 +1,7 @@
 """The set of ranges against a set of single keys."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +18,7 @@ def test_covers_what_any_of_its_ranges_covers(ranges: list[tuple[bytes, bytes]],
     assert {key for key in KEYS if covered.covers(key)} == expected
     merged = covered.ranges()
     assert len(covered) == len(merged)
-    assert all(end < start for (_, end), (start, _) in zip(merged, merged[1:], strict=False)), "disjoint, and apart"
+    assert all(end < start for (_, end), (start, _) in pairwise(merged)), "disjoint, and apart"
     clipped = RangeSet(covered.clipped(low, high))
     assert {key for key in KEYS if clipped.covers(key)} == {key for key in expected if low <= key < high}
     assert covered.clipped(None, None) == merged
