@@ -2,20 +2,19 @@
 
 A table file is nothing but blocks, one behind another, and a footer. All integers are little-endian.
 
-    header (36): magic 2, kind u8, compression u8, flags u8, zero 3, stored bytes u32, raw bytes u32, count u32,
-                 prefix bytes u32, key bytes u32, value bytes u32, CRC32C u32 of all before and of what is stored
+    header (36): CRC32C u32 of all behind it, magic 2, kind u8, compression u8, flags u32, stored bytes u32,
+                 raw bytes u32, count u32, prefix bytes u32, key bytes u32, value bytes u32
     payload:     prefix | [key offsets] | keys | [kinds] | [value offsets] | values
 
 All keys begin with the prefix, which the keys column leaves out. A column of lengths that are all the same is one
-number in the header; otherwise the header says LENGTHS_VARY, and count + 1 offsets (u16, or u32 when flagged wide) stand
-before the column. The kinds (u8 each) are there unless every entry is a value. The CRC starts from the table's id and
-the block's offset: bytes of another table or another place never validate.
+number in the header; otherwise the header says LENGTHS_VARY, and count + 1 offsets (u16, or u32 when flagged wide)
+stand before the column. The kinds (u8 each) are there unless every entry is a value. The CRC starts from the table's id
+and the block's offset: bytes of another table or another place never validate.
 
 A lookup does not decode a block: it finds the key in the column, and slices the value out of the bytes.
 """
 
 import enum
-import os
 import struct
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ import google_crc32c
 from storage.engine import Corruption
 from storage.lsm.columns import SILENCE, Columns, Entry, Expiring, Operands, Silence
 from storage.lsm.compression import Compression, compress, decompress
+from storage.lsm.key_ranges import shared_length
 
 BLOCK_MAGIC = b"\xf5B"
 HEADER_BYTES = 36
@@ -49,9 +49,10 @@ _DELETED = 1
 _OPERANDS = 2
 _EXPIRING = 3
 
-_HEADER = struct.Struct("<2sBBB3xIIIIII")
 _CRC = struct.Struct("<I")
-_SEED = struct.Struct("<QQ")
+_HEADER = struct.Struct("<2sBBIIIIIII")
+_HEADER_AT = _CRC.size
+_MIX = 0x9E3779B97F4A7C15
 _EXPIRES = struct.Struct("<q")
 _COUNT = struct.Struct("<I")
 _PAIR = (struct.Struct("<HH"), struct.Struct("<II"))
@@ -201,6 +202,10 @@ class Block:
             for kind, value in zip(kinds, values, strict=True)
         ]
 
+    def value_column(self) -> bytes:
+        """The values of all keys, joined."""
+        return self._data[self._values_at :]
+
     def columns(self) -> Columns:
         """Keys and entries. Raises ValueError."""
         return Columns(list(self.keys()), list(self.entries()), self.plain)
@@ -255,9 +260,7 @@ class Block:
         size = self._value_bytes
         if size == LENGTHS_VARY:
             wide = self._wide_values
-            start, end = _PAIR[wide].unpack_from(
-                self._data, self._value_offsets_at + position * (4 if wide else 2)
-            )
+            start, end = _PAIR[wide].unpack_from(self._data, self._value_offsets_at + position * (4 if wide else 2))
         else:
             start = position * size
             end = start + size
@@ -278,8 +281,11 @@ def encode_block(
     compression: Compression,
     table_id: int,
     offset: int,
+    lengths: tuple[int | None, int | None] = (None, None),
 ) -> bytes:
     """The block that is to stand at `offset`; `keys` ascend. Raises ValueError beyond BLOCK_RAW_BYTES_MAX.
+
+    A caller that knows the length that all keys, or all values, have says so in `lengths`, which spares looking.
 
     A block that compression would not make at least one eighth smaller is stored as it is.
     """
@@ -298,9 +304,10 @@ def encode_block(
         if prefix:
             skipped = len(prefix)
             keys = [key[skipped:] for key in keys]
-    key_bytes, key_offsets, key_column, wide = _column(keys)
+            lengths = (None if lengths[0] is None else lengths[0] - skipped, lengths[1])
+    key_bytes, key_offsets, key_column, wide = _column(keys, lengths[0])
     flags |= _WIDE_KEYS * wide
-    value_bytes, value_offsets, value_column, wide = _column(values)
+    value_bytes, value_offsets, value_column, wide = _column(values, lengths[1])
     flags |= _WIDE_VALUES * wide
     raw = b"".join((prefix, key_offsets, key_column, kinds, value_offsets, value_column))
     if len(raw) > BLOCK_RAW_BYTES_MAX or count > BLOCK_COUNT_MAX:
@@ -314,8 +321,8 @@ def encode_block(
     head = _HEADER.pack(
         BLOCK_MAGIC, kind, compression, flags, len(stored), len(raw), count, len(prefix), key_bytes, value_bytes
     )
-    crc = google_crc32c.extend(google_crc32c.extend(_seed(table_id, offset), head), stored)
-    return b"".join((head, _CRC.pack(crc), stored))
+    body = head + stored
+    return _CRC.pack(google_crc32c.extend(_seed(table_id, offset), body)) + body
 
 
 def stored_bytes(header: bytes) -> int:
@@ -325,10 +332,10 @@ def stored_bytes(header: bytes) -> int:
     """
     if len(header) < HEADER_BYTES:
         raise ValueError("the block's header is cut short")
-    magic, kind, compression, flags, stored, raw, count, *_lengths = _HEADER.unpack_from(header)
+    magic, kind, compression, flags, stored, raw, count, *_lengths = _HEADER.unpack_from(header, _HEADER_AT)
     if magic != BLOCK_MAGIC:
         raise ValueError("no block begins here")
-    if kind not in _KINDS or compression not in _COMPRESSIONS or flags & ~_FLAGS or header[5:8] != b"\0\0\0":
+    if kind not in _KINDS or compression not in _COMPRESSIONS or flags > _FLAGS:
         raise ValueError("the block's header names a kind, a compression or flags that are not known")
     if raw > BLOCK_RAW_BYTES_MAX or stored > raw or count > BLOCK_COUNT_MAX:
         raise ValueError("the block's header names sizes beyond the format's limits")
@@ -346,26 +353,13 @@ def decode_block(data: bytes, *, path: str, offset: int, table_id: int, kind: Bl
 def _decode(data: bytes, offset: int, table_id: int, kind: int) -> Block:
     if len(data) < HEADER_BYTES:
         raise ValueError("it is cut short")
-    (
-        magic,
-        found_kind,
-        compression,
-        flags,
-        stored,
-        raw_bytes,
-        count,
-        prefix_bytes,
-        key_bytes,
-        value_bytes,
-    ) = _HEADER.unpack_from(data)
-    size = _HEADER.size
-    crc = google_crc32c.extend(google_crc32c.extend(_seed(table_id, offset), data[:size]), data[HEADER_BYTES:])
-    if crc != _CRC.unpack_from(data, size)[0]:
+    if google_crc32c.extend(_seed(table_id, offset), data[_HEADER_AT:]) != _CRC.unpack_from(data)[0]:
         raise ValueError("its checksum is wrong")
-    if magic != BLOCK_MAGIC or found_kind != kind:
-        raise ValueError(f"it is of kind {found_kind}, where kind {kind} belongs")
-    if flags & ~_FLAGS or data[5:8] != b"\0\0\0":
-        raise ValueError(f"flags {flags} are not known")
+    magic, found_kind, compression, flags, stored, raw_bytes, count, prefix_bytes, key_bytes, value_bytes = (
+        _HEADER.unpack_from(data, _HEADER_AT)
+    )
+    if magic != BLOCK_MAGIC or found_kind != kind or flags > _FLAGS:
+        raise ValueError(f"it is of kind {found_kind} with flags {flags}, where kind {kind} belongs")
     if stored != len(data) - HEADER_BYTES:
         raise ValueError(f"it says {stored} bytes, and has {len(data) - HEADER_BYTES}")
     # No two keys are equal, so all but one have a byte.
@@ -381,13 +375,15 @@ def _decode(data: bytes, offset: int, table_id: int, kind: int) -> Block:
 
 
 def _seed(table_id: int, offset: int) -> int:
-    seed: int = google_crc32c.value(_SEED.pack(table_id, offset))
-    return seed
+    # What the CRC starts from. A CRC is one-to-one in its start: another offset in the same table never validates.
+    return (table_id * _MIX >> 16) + offset & 0xFFFFFFFF
 
 
-def _column(cells: Sequence[bytes]) -> tuple[int, bytes, bytes, bool]:
+def _column(cells: Sequence[bytes], length: int | None) -> tuple[int, bytes, bytes, bool]:
     """The length that all cells have or LENGTHS_VARY, the offsets, the joined cells, whether the offsets are wide."""
     joined = b"".join(cells)
+    if length is not None:
+        return length, b"", joined, False
     lengths = set(map(len, cells))
     if len(lengths) <= 1:
         return (lengths.pop() if lengths else 0), b"", joined, False
@@ -409,7 +405,7 @@ def _cut(data: bytes, at: int, offsets: tuple[int, ...]) -> list[bytes]:
 
 
 def _prefix_worth_leaving_out(keys: Sequence[bytes], values: Sequence[bytes]) -> bytes:
-    prefix = os.path.commonprefix((keys[0], keys[-1]))
+    prefix = keys[0][: shared_length(keys[0], keys[-1])]
     if not prefix:
         return b""
     # The first entry stands for all: this is about what is worth it, not about what is right.
