@@ -19,6 +19,8 @@ TABLE_MAGIC = b"ORRERYTB"
 TABLE_VERSION = 1
 FOOTER_BYTES = 56
 _FOOTER = struct.Struct("<8sIQQQQQ")
+ID_DIGITS = 20
+"""The table's id, in so many digits, ends the properties block: a search for it needs nothing else to be whole."""
 _CRC = struct.Struct("<I")
 DEFAULT_BLOCK_BYTES = 4096
 """What a data block takes, about. Larger ones scan a little faster, and cost more on every cold read."""
@@ -71,6 +73,8 @@ class Footer:
 class TableProperties:
     """What is known of a table without looking into its data."""
 
+    table_id: int = 0
+    """As in the footer, so that one of the two may be lost."""
     count: int = 0
     """Keys, whatever is said of them."""
     deletions: int = 0
@@ -107,11 +111,12 @@ class TableProperties:
         for name in _FIELDS:
             value = getattr(self, name)
             if isinstance(value, int):
-                value = b"%d" % value
+                value = b"%020d" % value if name == "table_id" else b"%d" % value
             elif isinstance(value, str):
                 value = value.encode()
             pairs[name.encode()] = value
         names = sorted(pairs)
+        assert names[-1] == b"table_id", "the id must be what the block ends with"
         return names, [pairs[name] for name in names]
 
     @staticmethod
@@ -124,7 +129,7 @@ class TableProperties:
                 raise ValueError(f"{name} is missing")
             default = getattr(made, name)
             if isinstance(default, int):
-                if not text.isdigit() or len(text) > 20:
+                if not text.isdigit() or len(text) > ID_DIGITS:
                     raise ValueError(f"{name} is no number")
                 setattr(made, name, int(text))
             else:

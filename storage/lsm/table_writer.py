@@ -45,7 +45,7 @@ class TableWriter:
         created_ms: int = 0,
     ) -> None:
         """`table_id` (64 bits) is never given to two tables: blocks of another one do not validate."""
-        self.properties = TableProperties(operator=operator, created_ms=created_ms)
+        self.properties = TableProperties(table_id=table_id, operator=operator, created_ms=created_ms)
         """Of what was added so far; complete once `finish` is drained."""
         self.written_bytes = 0
         """The length of all parts given out so far; at the end, the file's."""

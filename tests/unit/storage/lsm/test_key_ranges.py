@@ -1,5 +1,7 @@
 """Ranges against sets of keys."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +19,7 @@ def test_coalescing_keeps_the_keys_and_leaves_gaps(ranges: list[tuple[bytes, byt
         assert covers(made, key) == inside
         assert any(low <= key < high for low, high in made) == inside
     assert all(low < high for low, high in made)
-    assert all(before[1] < behind[0] for before, behind in zip(made, made[1:], strict=False))
+    assert all(before[1] < behind[0] for before, behind in pairwise(made))
 
 
 @given(ranges_strategy, st.sets(st.sampled_from(KEYS)), st.integers(0, 12), st.integers(0, 12))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -29,7 +30,9 @@ pairs_strategy: st.SearchStrategy[dict[bytes, Entry]] = st.one_of(
     st.dictionaries(keys_strategy, entry_strategy, max_size=20),
     st.dictionaries(keys_strategy, st.binary(min_size=1, max_size=3), max_size=20),
 )
-ranges_strategy = st.one_of(st.just([]), st.lists(st.tuples(keys_strategy, keys_strategy), max_size=2))
+ranges_strategy: st.SearchStrategy[list[tuple[bytes, bytes]]] = st.one_of(
+    st.just([]), st.lists(st.tuples(keys_strategy, keys_strategy), max_size=2)
+)
 Layers = list[tuple[dict[bytes, Entry], list[tuple[bytes, bytes]]]]
 layers_strategy: st.SearchStrategy[Layers] = st.lists(st.tuples(pairs_strategy, ranges_strategy), max_size=5)
 bound = st.one_of(st.none(), keys_strategy)
@@ -162,7 +165,7 @@ def test_a_run_reads_as_one_table(
                 ranges if start == b"" else [],
                 block_bytes=20,
             )
-            for start, end in zip(edges, edges[1:], strict=False)
+            for start, end in pairwise(edges)
         ]
         run = SortedRun(parts)
         assert run.range_deletes == whole.range_deletes
