@@ -39,11 +39,9 @@ class RangeSet:
     def clipped(self, low: bytes | None, high: bytes | None) -> list[tuple[bytes, bytes]]:
         """What lies between `low` and `high`; None leaves that end open."""
         found: list[tuple[bytes, bytes]] = []
-        for start, end in zip(self._lows, self._highs, strict=True):
-            if low is not None and start < low:
-                start = low
-            if high is not None and end > high:
-                end = high
+        for own_low, own_high in zip(self._lows, self._highs, strict=True):
+            start = own_low if low is None else max(low, own_low)
+            end = own_high if high is None else min(high, own_high)
             if start < end:
                 found.append((start, end))
         return found

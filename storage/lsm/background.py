@@ -8,6 +8,7 @@ next opening removes. Any error ends the engine: nothing is known of the files a
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from functools import partial
 from itertools import chain
 from typing import Protocol
 
@@ -23,7 +24,7 @@ from storage.lsm.operations_log import OperationsLog
 from storage.lsm.options import LsmOptions
 from storage.lsm.picking import Plan, Pressure, pick, pick_everything, pressure
 from storage.lsm.rate_limit import RateLimit
-from storage.lsm.stalls import FREE, Pace, pace
+from storage.lsm.stalls import Pace, pace
 from storage.lsm.statistics import Counters
 from storage.lsm.tables import Tables
 from storage.lsm.version import Table, Version, bulk
@@ -39,6 +40,9 @@ BEFORE_REMOVE = register("lsm.before_remove")
 
 UNWRITTEN_LOG_BYTES_MAX = 64 << 20
 """Writers wait while the engine's own log has taken more than this and not written it."""
+
+
+Work = Callable[[], Coroutine[object, object, None]]
 
 
 class Memory(Protocol):
@@ -107,7 +111,7 @@ class Background:
         for memtable in self._memory.frozen():
             memtable.sealed = True
         if self._flusher is None and not self._closed and self.failure is None:
-            self._flusher = self._start(self._flush_all(), "lsm-flush", self._flusher_ended)
+            self._flusher = self._start(self._flush_all, "lsm-flush", self._flusher_ended)
 
     async def flushed(self) -> None:
         """Returns when what is frozen now is durable in tables. Raises OSError."""
@@ -118,11 +122,30 @@ class Background:
                 await self.progress()
         self.raise_failure()
 
+    async def version_of_now(self) -> Version:
+        """A version that holds what is frozen now and nothing newer, held for the caller. Raises OSError."""
+        frozen = self._memory.frozen()
+        if not frozen:
+            return self._version.hold()
+        newest = frozen[0]
+        found: asyncio.Future[Version] = asyncio.get_running_loop().create_future()
+        newest.checkpoints.append(found)
+        self.flush_wanted()
+        try:
+            while not found.done():
+                await self.progress()
+        except BaseException:
+            if not found.cancel():
+                found.result().release()
+            raise
+        return found.result()
+
     def compaction_wanted(self) -> None:
         """Begins to compact if there is something to do."""
-        if self._compactor is None and self._compacting and not self._closed and self.failure is None:
-            if pick(self._version.metas, self._options) is not None:
-                self._compactor = self._start(self._compact_all(), "lsm-compact", self._compactor_ended)
+        if self._compactor is not None or not self._compacting or self._closed or self.failure is not None:
+            return
+        if pick(self._version.metas, self._options) is not None:
+            self._compactor = self._start(self._compact_all, "lsm-compact", self._compactor_ended)
 
     async def compacted(self) -> None:
         """Returns when the levels are in shape. Raises OSError."""
@@ -138,7 +161,7 @@ class Background:
         try:
             plan = pick_everything(self._version.metas, self._options)
             if plan is not None:
-                await self._guarded(self._compact(plan))
+                await self._guarded(partial(self._compact, plan))
         finally:
             self._compacting = True
         self.raise_failure()
@@ -162,12 +185,6 @@ class Background:
         waiting = frozen_bytes // self._options.memtable_bytes_max
         if self.log is not None and self.log.unwritten_bytes > UNWRITTEN_LOG_BYTES_MAX:
             return Pace(False, self._options.slowdown_ms, "the log is behind")
-        if (
-            waiting == 0
-            and self._pressure.level0_runs < self._options.level0_tables_slow
-            and not self._pressure.pending_bytes
-        ):
-            return FREE
         return pace(waiting, self._pressure, self._options)
 
     @property
@@ -194,14 +211,14 @@ class Background:
 
     # Tasks
 
-    def _start(self, work: Coroutine[object, object, None], name: str, ended: Callable[[], None]) -> asyncio.Task[None]:
+    def _start(self, work: Work, name: str, ended: Callable[[], None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(self._guarded(work), name=name)
         task.add_done_callback(lambda _task: ended())
         return task
 
-    async def _guarded(self, work: Coroutine[object, object, None]) -> None:
+    async def _guarded(self, work: Work) -> None:
         try:
-            await work
+            await work()
         except OSError as error:
             self.fail(error)
 
@@ -229,7 +246,9 @@ class Background:
 
     async def _flush_all(self) -> None:
         while sealed := [memtable for memtable in self._memory.frozen() if memtable.sealed]:
-            await self._flush(sealed)
+            # A checkpoint wants nothing that is newer, so what is newer goes by itself.
+            asked = [number for number, memtable in enumerate(sealed) if memtable.checkpoints]
+            await self._flush(sealed[asked[-1] :] if asked else sealed)
 
     async def _flush(self, sealed: list[Memtable]) -> None:
         """Newest first; they are the oldest that are frozen."""
@@ -246,6 +265,9 @@ class Background:
         await self._commit(
             Edit(added=tuple(metas), log_lsn=log_lsn), lambda version: self._memory.flushed(sealed, version)
         )
+        for found in sealed[0].checkpoints:
+            if not found.done():
+                found.set_result(self._version.hold())
         failpoint(FLUSH_DONE)
         self.counters.flushes += 1
         self.counters.flushed_bytes += sum(meta.size_bytes for meta in metas)
@@ -339,7 +361,7 @@ class Background:
     def sweep_wanted(self) -> None:
         """Begins to close and remove what nobody holds any more, if there is any."""
         if self._sweeper is None and self._tables.discarded and not self._closed and self.failure is None:
-            self._sweeper = self._start(self._sweep(), "lsm-sweep", self._sweeper_ended)
+            self._sweeper = self._start(self._sweep, "lsm-sweep", self._sweeper_ended)
 
     async def _sweep(self) -> None:
         while self._tables.discarded:

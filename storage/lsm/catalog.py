@@ -1,7 +1,7 @@
 """Which tables there are: the state that the manifest's edits make, without any I/O."""
 
-from itertools import pairwise
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import msgspec
 

@@ -1,9 +1,9 @@
 """What the engine does in memory: every synchronous call of it.
 
 Theory of operation: writes go into the memtable in use, which is a dict. A snapshot freezes it and takes the view of
-what is beneath, so it costs nothing that grows with the content; when the snapshot is closed, the memtable that it froze
-is written to again. Keys and operands are counted in bytes as they come, and every STEP_BYTES `_look_after` sorts what is
-new, freezes what is full, and lets the loop have its turn at the writer's next `throttle`.
+what is beneath, so it costs nothing that grows with the content; when the snapshot is closed, the memtable that it
+froze is written to again. Keys and operands are counted in bytes as they come, and every STEP_BYTES `_look_after` sorts
+what is new, freezes what is full, and lets the loop have its turn at the writer's next `throttle`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from itertools import chain
 
 from runtime.clock import Clock
 from storage.engine import DeleteRange, Merge, MergeOperator, NoMergeOperator, WriteBatch
-from storage.lsm.columns import SILENCE, Entry, Expiring, Layer, Operands
+from storage.lsm.columns import SILENCE, Entry, Expiring, Layer, Operands, Silence
 from storage.lsm.lookup import find_in, value_of
 from storage.lsm.memtable import (
     MEMTABLE_ENTRY_BYTES,
@@ -179,10 +179,7 @@ class Content:
     def put_expiring(self, key: bytes, value: bytes, expires_ms: int) -> None:
         """Sets a value that is gone from `expires_ms` on, in milliseconds since the epoch by the wall clock."""
         self._make_room(len(key) + len(value) + MEMTABLE_ENTRY_BYTES)
-        operation = (key, Expiring(value, expires_ms))
-        if self._log is not None:
-            self._log.write([operation], plain=False)
-        self._apply([operation])
+        self._tell_log(self._apply([(key, Expiring(value, expires_ms))]))
 
     def delete_range(self, low: bytes, high: bytes) -> None:
         """Removes every key with low <= key < high. O(k) for k keys of it in the memtable; the rest is remembered."""
@@ -206,10 +203,10 @@ class Content:
             log.check(operations)
         try:
             # The quick way: a deletion has no length.
-            size = sum([len(key) + len(value) for key, value in operations])  # type: ignore[arg-type]
+            size = sum([len(key) + len(value) for key, value in operations])  # type: ignore[misc,arg-type]
             plain = True
         except TypeError:
-            size = sum([len(key) + len(value or b"") for key, value in operations])  # type: ignore[arg-type]
+            size = sum([len(key) + (0 if value is None else len(value)) for key, value in operations])  # type: ignore[misc,arg-type]
             plain = False
         self._room -= size + MEMTABLE_ENTRY_BYTES * len(operations)
         if self._room < 0:
@@ -232,14 +229,23 @@ class Content:
         self._make_room(
             sum(len(key) + _operation_bytes(operation) + MEMTABLE_ENTRY_BYTES for key, operation in operations)
         )
+        self._tell_log(self._apply(operations, older))
+
+    def _tell_log(self, operations: Sequence[tuple[bytes, Logged]]) -> None:
         if self._log is not None:
             self._log.write(operations, plain=False)
-        self._apply(operations, older)
 
-    def _apply(self, operations: Sequence[tuple[bytes, Logged]], older: dict[bytes, Expiring] | None = None) -> None:
+    def _apply(
+        self, operations: Sequence[tuple[bytes, Logged]], older: dict[bytes, Expiring] | None = None
+    ) -> Sequence[tuple[bytes, Logged]]:
+        """Returns what the log should hold: merges that met a value which expires are told by their outcome.
+
+        Told as merges, they would come to something else when the log is read at another time.
+        """
+        told = list(operations)
         active = self._active
         active.plain = False
-        for key, operation in operations:
+        for position, (key, operation) in enumerate(operations):
             if operation is None or isinstance(operation, bytes):
                 self._entries[key] = operation
             elif isinstance(operation, Expiring):
@@ -248,30 +254,35 @@ class Content:
             elif isinstance(operation, DeleteRange):
                 active.delete_range(key, operation.high)
             else:
-                self._entries[key] = self._merged(key, operation.operand, (older or {}).get(key))
+                before = self._entries.get(key, SILENCE)
+                if before is SILENCE and older and not active.covers(key):
+                    before = older.get(key, SILENCE)
+                entry = self._merged(key, operation.operand, before)
+                self._entries[key] = entry
+                if isinstance(before, Expiring):
+                    assert not isinstance(entry, Operands)
+                    told[position] = (key, entry)
+                    active.expiring = self._expiring = True
+        return told
 
-    def _merged(self, key: bytes, operand: bytes, older: Expiring | None) -> Entry:
+    def _merged(self, key: bytes, operand: bytes, before: Entry | Silence) -> Entry:
         """The entry that an operand makes of the present one.
 
-        An expiring value takes operands at once and goes on to expire: operands that waited above it would not know,
-        later, whether they came before or after its end.
+        A value that expires takes operands at once and goes on to expire: operands that waited above it would not
+        know, later, whether they came before or after its end.
         """
         operator = self._need_operator()
-        active = self._active
-        entry = active.entries.get(key, SILENCE)
-        if isinstance(entry, bytes):
-            return operator.combine([entry, operand])
-        if isinstance(entry, Operands):
-            entry.operands.append(operand)
-            if len(entry.operands) > OPERANDS_MAX:
-                entry.operands[:] = [operator.combine(entry.operands)]
-            return entry
-        if entry is SILENCE and not active.covers(key):
-            if older is None:
-                return Operands([operand]) if self._older.layers else operator.combine([operand])
-            entry = older
-        if isinstance(entry, Expiring) and entry.expires_ms > self.now_ms():
-            return Expiring(operator.combine([entry.value, operand]), entry.expires_ms)
+        if isinstance(before, bytes):
+            return operator.combine([before, operand])
+        if isinstance(before, Operands):
+            before.operands.append(operand)
+            if len(before.operands) > OPERANDS_MAX:
+                before.operands[:] = [operator.combine(before.operands)]
+            return before
+        if before is SILENCE and self._older.layers and not self._active.covers(key):
+            return Operands([operand])
+        if isinstance(before, Expiring) and before.expires_ms > self.now_ms():
+            return Expiring(operator.combine([before.value, operand]), before.expires_ms)
         return operator.combine([operand])
 
     def _expiring_beneath(self, keys: list[bytes]) -> dict[bytes, Expiring]:

@@ -10,6 +10,7 @@ from storage.engine import Corruption, DeleteRange, Merge, MergeOperator
 from storage.lsm.background import Background
 from storage.lsm.building import BuildOptions
 from storage.lsm.catalog import Edit
+from storage.lsm.checkpoint import write_checkpoint
 from storage.lsm.columns import Expiring
 from storage.lsm.content import Content
 from storage.lsm.manifest import Manifest
@@ -64,11 +65,14 @@ class LsmEngine(Content):
         tables: Tables | None = None
         opened: Version | None = None
         try:
-            await _settle_operator(manifest, operator, path)
             catalog = manifest.catalog
             cache = cache if cache is not None else BlockCache(options.block_cache_bytes)
             tables = Tables(disk, path, cache, random, catalog.next_number)
-            await tables.remove_orphans(catalog.tables)
+            if manifest.is_new:
+                await tables.refuse_strays()
+            else:
+                await tables.remove_orphans(catalog.tables)
+            await _settle_operator(manifest, operator, path)
             opened = Version(await tables.open_all(catalog.tables.values()), operator)
             engine = LsmEngine(opened, clock=clock, operator=operator, options=options)
             engine._disk, engine._path, engine._random = disk, path, random
@@ -156,7 +160,7 @@ class LsmEngine(Content):
             self._background.flush_wanted()
 
     async def throttle(self) -> None:
-        """Waits while writes run further ahead of the disk than the options allow. Raises what background work failed with."""
+        """Waits while writes run further ahead of the disk than the options allow. Raises what the background did."""
         background = self._background
         if background.failure is not None:
             raise background.failure
@@ -199,6 +203,30 @@ class LsmEngine(Content):
                 self._background.fail(error)
                 raise
 
+    async def checkpoint(self, path: str) -> None:
+        """Makes a copy of the content as of now in a directory of the same disk that does not exist yet.
+
+        Costs a flush and a link for each table. Raises FileExistsError, OSError.
+        """
+        background = self._background
+        background.raise_failure()
+        self._freeze()
+        version = await background.version_of_now()
+        try:
+            await write_checkpoint(
+                self._disk,
+                self._path,
+                path,
+                version,
+                self._manifest.catalog,
+                clock=self._clock,
+                random=self._random,
+                segment_bytes=self._options.manifest_segment_bytes,
+            )
+        finally:
+            version.release()
+            background.sweep_wanted()
+
     async def compact(self) -> None:
         """Flushes, and merges everything into one run without anything superfluous. Raises OSError."""
         await self.flush()
@@ -239,7 +267,7 @@ class LsmEngine(Content):
                     level=level,
                     runs=len({meta.run for meta in metas}),
                     tables=len(metas),
-                    bytes=sum(meta.size_bytes for meta in metas),
+                    size_bytes=sum(meta.size_bytes for meta in metas),
                     entries=sum(meta.entries for meta in metas),
                     oldest_ms=min(meta.created_ms for meta in metas),
                 )

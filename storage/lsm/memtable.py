@@ -6,13 +6,18 @@ came, and no key is ever taken out again (a deletion is an entry), so the keys t
 its end. They are sorted into pieces of some thousand as they come, and a scan or a flush merges the pieces.
 """
 
+import asyncio
 from collections.abc import Iterator
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from storage.engine import MergeOperator
 from storage.lsm.columns import SILENCE, Columns, Entry, Expiring, Operands, Silence
 from structures.range_set import RangeSet
 from structures.sorted_pieces import SortedPieces
+
+if TYPE_CHECKING:
+    from storage.lsm.version import Version
 
 MEMTABLE_ENTRY_BYTES = 180
 """What an entry takes beyond its key and value, about: two `bytes` headers (66), a dict's share (100), a pointer."""
@@ -30,6 +35,7 @@ class Memtable:
         "_ranges",
         "_sorted_count",
         "bytes_taken",
+        "checkpoints",
         "entries",
         "expiring",
         "last_lsn",
@@ -59,6 +65,8 @@ class Memtable:
         """Whether it is on its way to the disk: nothing is written to it any more."""
         self.range_deletes: list[tuple[bytes, bytes]] = []
         """Ranges that are deleted from all older layers."""
+        self.checkpoints: list[asyncio.Future[Version]] = []
+        """Get the version that holds this memtable and nothing newer, each with a holder of its own."""
         self._ranges = RangeSet()
         self._pieces = SortedPieces()
         self._sorted_count = 0

@@ -79,7 +79,7 @@ class OperationsLog:
         return self._wal.next_lsn - 1
 
     async def sync(self) -> int:
-        """Makes everything taken so far durable, together with all others who wait. Returns the last record's number."""
+        """Makes everything taken so far durable, by one sync for all who wait. Returns the last record's number."""
         self.cut()
         return await self._wal.append([])
 

@@ -8,10 +8,10 @@ Tiered: runs of about the same size are merged into one, newest first (RocksDB c
 keeps the age of the newest that went into it, so only runs that are neighbours in age are ever merged.
 """
 
-from itertools import pairwise
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from storage.lsm.catalog import TableMeta, runs_of
 from storage.lsm.options import CompactionPolicy, LsmOptions

@@ -30,9 +30,9 @@ def pairs(
         yield iter(())
         for columns in merge(layers, low, high, reverse=reverse, operator=operator, now_ms=now_ms):
             if reverse:
-                yield zip(reversed(columns.keys), reversed(columns.entries), strict=True)  # type: ignore[misc]
+                yield zip(reversed(columns.keys), reversed(columns.entries), strict=True)  # type: ignore[arg-type]
             else:
                 # Merging for a reader leaves values only.
-                yield zip(columns.keys, columns.entries, strict=True)  # type: ignore[misc]
+                yield zip(columns.keys, columns.entries, strict=True)  # type: ignore[arg-type]
     finally:
         version.release()

@@ -12,7 +12,7 @@ class LevelStatistics:
     level: int
     runs: int
     tables: int
-    bytes: int
+    size_bytes: int
     entries: int
     oldest_ms: int
     """Wall time at which its oldest table was made; 0 when it is empty."""

@@ -72,7 +72,8 @@ class Tables:
         tables: list[Table] = []
         try:
             for meta in metas:
-                tables.append(await self.open(meta))
+                table = await self.open(meta)
+                tables.append(table)
         except BaseException:
             for table in tables:
                 await table.reader.close()
@@ -85,6 +86,14 @@ class Tables:
         await table.reader.close()
         if table.obsolete:
             await self._disk.remove(f"{self.path}/{table.meta.name}")
+
+    async def refuse_strays(self) -> None:
+        """Raises Corruption when there are tables, in a directory whose manifest says nothing."""
+        for name in await self._disk.list(self.path):
+            if table_number(name) is not None:
+                raise Corruption(
+                    f"{self.path}/{name}", 0, "there are tables and no manifest: a checkpoint that was not finished?"
+                )
 
     async def remove_orphans(self, known: Iterable[int]) -> int:
         """Removes the table files that the manifest does not know: what a crash left. Returns how many."""
