@@ -219,16 +219,15 @@ class Content:
 
     def _write_special(self, operations: Sequence[tuple[bytes, Logged]]) -> None:
         """Applies operations of every kind. What can fail is done before anything is applied."""
-        older: dict[bytes, Expiring] = {}
-        if any(type(operation) is Merge for _key, operation in operations):
+        merges = [key for key, operation in operations if type(operation) is Merge]
+        if merges:
             self._need_operator()
-            if self._expiring:
-                older = self._expiring_beneath([key for key, operation in operations if type(operation) is Merge])
         if self._log is not None:
             self._log.check(operations)
-        self._make_room(
-            sum(len(key) + _operation_bytes(operation) + MEMTABLE_ENTRY_BYTES for key, operation in operations)
-        )
+        # What is beneath the memtable is looked at when it is known which memtable that is.
+        overhead = MEMTABLE_ENTRY_BYTES * len(operations)
+        self._make_room(overhead + sum(len(key) + _operation_bytes(operation) for key, operation in operations))
+        older = self._expiring_beneath(merges) if self._expiring else None
         self._tell_log(self._apply(operations, older))
 
     def _tell_log(self, operations: Sequence[tuple[bytes, Logged]]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from runtime.disk import Disk
 from runtime.randomness import Randomness
-from storage.engine import Snapshot, WriteBatch
+from storage.engine import Reader, Snapshot, WriteBatch
 from storage.lsm.engine import LsmEngine
 from storage.lsm.options import LsmOptions
 from storage.lsm.testing.model import Model
@@ -206,7 +206,8 @@ class Story:
     def check(self, low: bytes | None = None, high: bytes | None = None) -> None:
         """Scans engine and snapshots both ways. Raises DifferenceFound."""
         assert self.engine is not None
-        readers = [(self.engine, self.model, "the engine"), *((*pair, "a snapshot") for pair in self._snapshots)]
+        readers: list[tuple[Reader, Model, str]] = [(self.engine, self.model, "the engine")]
+        readers += [(snapshot, model, "a snapshot") for snapshot, model in self._snapshots]
         for reader, model, name in readers:
             visible = model.visible(self._now_ms)
             expected = [
