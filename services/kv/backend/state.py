@@ -9,7 +9,7 @@ keys of leases are not kept: they are built from the records when the engine is 
 """
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
@@ -29,7 +29,8 @@ MEMBER_PREFIX = END + b"member"
 _ID_BYTES = 8
 
 
-class Loaded(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Loaded:
     """A state as it was found."""
 
     store: Store
@@ -53,9 +54,7 @@ def load(records: TurnRecords) -> Loaded:
     try:
         state = StoredState.FromString(data)
         if state.version != FORMAT_VERSION:
-            raise DamagedState(
-                f"the engine holds a state of format {state.version}; this version knows {FORMAT_VERSION}"
-            )
+            raise DamagedState(f"the engine's state has format {state.version}; this version knows {FORMAT_VERSION}")
         if state.revision < 1 or not -1 <= state.compact_revision <= state.revision:
             raise DamagedState("the engine's revisions cannot be")
         store.reopen(state.revision, state.compact_revision)
