@@ -143,6 +143,14 @@ class Replica(Generic[ResultT]):
         return Status(core.term, core.leader, core.commit_index, core.applied_index, core.last_index)
 
     @property
+    def recovery(self) -> str:
+        """What a replica waits for that may not vote or lead yet, because its log is new; empty for all others.
+
+        It applies what the leader sends it meanwhile, and lags behind like any that was away.
+        """
+        return self.group.core.recovery
+
+    @property
     def leadership(self) -> Leadership:
         """Who leads now."""
         return self._leadership
