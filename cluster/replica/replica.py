@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from cluster.raft.core import ProposalDropped
-from cluster.raft.core.types import NO_NODE, Entry, ReadState, Role
+from cluster.raft.core.types import NO_NODE, Entry, ReadState, Role, Stage
 from cluster.raft.driver import Group, RaftHost
 from cluster.replica.interface import (
     Leadership,
@@ -144,11 +144,13 @@ class Replica(Generic[ResultT]):
 
     @property
     def recovery(self) -> str:
-        """What a replica waits for that may not vote or lead yet, because its log is new; empty for all others.
-
-        It applies what the leader sends it meanwhile, and lags behind like any that was away.
-        """
+        """See Replicated."""
         return self.group.core.recovery
+
+    @property
+    def stage(self) -> Stage:
+        """Whether this replica takes part in quorums."""
+        return self.group.core.standing.stage
 
     @property
     def leadership(self) -> Leadership:
