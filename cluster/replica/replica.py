@@ -227,6 +227,8 @@ class Replica(Generic[ResultT]):
                 commands.append((index, data[ENVELOPE_BYTES:]))
             else:
                 self.duplicates += 1
+        if self._sessions.incarnation(own) > incarnation:
+            self._outlive_earlier_lives()
         if not commands:
             return
         results = self._machine.apply(commands)
@@ -261,9 +263,11 @@ class Replica(Generic[ResultT]):
         table = SessionTable.decode(await anext(chunks, b""))
         await self._machine.restore(chunks)
         self._sessions = table
-        for sequence in list(self._pending):
-            if table.applied(self._member_id, self._incarnation, sequence):
+        for sequence, pending in list(self._pending.items()):
+            if pending.attempts and table.applied(self._member_id, self._incarnation, sequence):
                 self._fail(sequence, ProposalTimeout("applied, but the result came only as part of a snapshot"))
+        if table.incarnation(self._member_id) > self._incarnation:
+            self._outlive_earlier_lives()
 
     def reads_ready(self, states: Sequence[ReadState]) -> None:
         """See GroupMachine."""
@@ -318,6 +322,15 @@ class Replica(Generic[ResultT]):
             self._fail(sequence, ReplicaStopped("the replica is stopped"))
 
     # Inside
+
+    def _outlive_earlier_lives(self) -> None:
+        """This member lost its disk, with it its boot counter, and its clock is behind that of an earlier life.
+
+        What is pending was not applied, and under the present number never will be; under a greater one it can.
+        """
+        self._incarnation = self._sessions.incarnation(self._member_id) + 1
+        self._repropose(list(self._pending))
+        self._host.schedule(self.group)
 
     def _repropose(self, sequences: list[int]) -> None:
         self.reproposals += sum(

@@ -1,8 +1,8 @@
 """A member of a cluster of real processes loses what it stored, or finds it damaged, and comes back by itself.
 
-Method: as in `test_chaos`; under steady traffic a member is stopped, its data directory removed or bytes in the midst of
-its log turned over, and it is started again under its name, with nobody's help. When it says that it takes part again,
-another member is killed: from then on nothing is acknowledged without the one that came back.
+Method: as in `test_chaos`; under steady traffic a member is stopped, its data directory removed or bytes in the midst
+of its log turned over, and it is started again under its name, with nobody's help. When it says that it takes part
+again, another member is killed: from then on nothing is acknowledged without the one that came back.
 """
 
 import asyncio
