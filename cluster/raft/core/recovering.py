@@ -7,7 +7,7 @@ ways. In short:
 
 **Was I here before?** (JOINING) Each log has a life, a number. Before a member first takes part, `registrars` of the
 others have its life on their disks. So one that asks them all about a new life hears of the old one: any two sets of
-so many members share more of them than may lose their disks at a time. Who heard enough testimonies twice in a row,
+so many members share more of them than may lose their disks at a time. Who heard enough statements twice in a row,
 so that all of them held at one moment, is new, and SETTLED.
 
 **What did I promise?** (RECOVERING) Nobody may know: a candidate that it voted for may be cut off, and so may be the
@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from cluster.raft.core.state import Core
 from cluster.raft.core.tracker.progress import Progress
-from cluster.raft.core.types import NO_NODE, Message, MessageKind, Stage, Testimony
+from cluster.raft.core.types import NO_NODE, Message, MessageKind, Stage, Statement
 
 RETRY_TICKS_MIN = 2
 """Ticks after which an unanswered question is asked again; twice as many after each time..."""
@@ -34,7 +34,7 @@ LIFE_CLOCK_SHIFT = 20
 Only how soon a leader listens depends on the order, never what is safe."""
 
 _NUMBER_BYTES = 8
-_TESTIMONIES = {int(testimony): testimony for testimony in Testimony}
+_STATEMENTS = {int(statement): statement for statement in Statement}
 
 
 class Witnesses(NamedTuple):
@@ -65,7 +65,7 @@ class Witnesses(NamedTuple):
 class Answer(NamedTuple):
     """What one member answered, and in which life of its own."""
 
-    testimony: Testimony
+    statement: Statement
     life: int
 
 
@@ -90,10 +90,10 @@ class Inquiry:
         self.round += 1
 
     def is_new(self, answers: Mapping[int, Answer]) -> bool:
-        """Whether these testimonies, if they all hold at one moment, prove that there was no earlier life."""
-        count = Counter(answer.testimony for answer in answers.values())
-        misled = self.witnesses.misled_max(count[Testimony.LOST])
-        return len(self.answers) >= self.witnesses.registrars and count[Testimony.VOUCHED] > misled
+        """Whether these statements, if they all hold at one moment, prove that there was no earlier life."""
+        count = Counter(answer.statement for answer in answers.values())
+        misled = self.witnesses.misled_max(count[Statement.LOST])
+        return len(self.answers) >= self.witnesses.registrars and count[Statement.VOUCHED] > misled
 
     @property
     def confirmed(self) -> dict[int, Answer]:
@@ -103,9 +103,9 @@ class Inquiry:
     @property
     def is_hopeless(self) -> bool:
         """Whether too few are left who could vouch."""
-        count = Counter(answer.testimony for answer in self.answers.values())
-        can_vouch = self.witnesses.others - count[Testimony.BLANK] - count[Testimony.LOST]
-        return can_vouch <= self.witnesses.misled_max(count[Testimony.LOST])
+        count = Counter(answer.statement for answer in self.answers.values())
+        can_vouch = self.witnesses.others - count[Statement.BLANK] - count[Statement.LOST]
+        return can_vouch <= self.witnesses.misled_max(count[Statement.LOST])
 
 
 # At the member that may have lost its log
@@ -168,17 +168,17 @@ def _send_join(core: Core, inquiry: Inquiry, member: int) -> None:
 
 
 def hear(core: Core, message: Message) -> None:
-    """JOIN_REPLY: one more testimony."""
+    """JOIN_REPLY: one more statement."""
     inquiry = core.inquiry
-    testimony = _TESTIMONIES.get(message.index)
-    if inquiry is None or testimony is None or message.source not in inquiry.others:
+    statement = _STATEMENTS.get(message.index)
+    if inquiry is None or statement is None or message.source not in inquiry.others:
         return
     if message.context != _number(core.standing.life) + _number(inquiry.round):
         return
-    if testimony is Testimony.OTHER:
+    if statement is Statement.OTHER:
         _lose(core, message.reject_hint)
         return
-    inquiry.answers[message.source] = Answer(testimony, message.life)
+    inquiry.answers[message.source] = Answer(statement, message.life)
     if inquiry.is_hopeless:
         _lose(core, 0)
     elif inquiry.is_new(inquiry.confirmed):
@@ -264,21 +264,21 @@ def testify(core: Core, message: Message) -> None:
     known = dict(standing.known)
     noted = known.setdefault(message.source, message.life)
     if noted != message.life or message.source not in core.tracker.progress:
-        testimony = Testimony.OTHER
+        statement = Statement.OTHER
     else:
         if len(known) > len(standing.known):
             core.standing = standing._replace(known=tuple(sorted(known.items())))
         if standing.complete:
-            testimony = Testimony.VOUCHED
+            statement = Statement.VOUCHED
         else:
-            testimony = Testimony.LOST if standing.stage is Stage.RECOVERING else Testimony.BLANK
+            statement = Statement.LOST if standing.stage is Stage.RECOVERING else Statement.BLANK
     core.send(
         Message(
             MessageKind.JOIN_REPLY,
             core.id,
             message.source,
-            index=testimony,
-            reject_hint=noted if testimony is Testimony.OTHER else 0,
+            index=statement,
+            reject_hint=noted if statement is Statement.OTHER else 0,
             context=message.context,
             life=standing.life,
         )

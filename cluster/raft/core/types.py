@@ -102,7 +102,7 @@ class Standing(NamedTuple):
     """(member, life): with which log each member first asked this one; in order of members."""
 
 
-class Testimony(IntEnum):
+class Statement(IntEnum):
     """What a member answers to JOIN. All but OTHER mean, too, that the asker's life is now noted on its disk."""
 
     VOUCHED = 1
@@ -153,7 +153,7 @@ class Message:
     index: int = 0
     """APPEND: index before the entries. APPEND_REPLY: last matched index, or the rejected one. VOTE: the candidate's
     last index. VOTE_REPLY with reject: the voter's commit index. READ_INDEX_REPLY: the index to read at.
-    TRANSFER_LEADER: the member that shall lead. JOIN_REPLY: a Testimony. RECOVER: the commit index that the member
+    TRANSFER_LEADER: the member that shall lead. JOIN_REPLY: a Statement. RECOVER: the commit index that the member
     has again. RECOVER_REPLY: the entry to wait for."""
     log_term: int = 0
     """The term of the entry at `index`, in APPEND, VOTE and a rejecting VOTE_REPLY; PRE_VOTE is as VOTE."""
@@ -162,7 +162,7 @@ class Message:
     reject: bool = False
     reject_hint: int = 0
     """APPEND_REPLY with reject: a guess at the highest index where the logs may agree; its term in `log_term`.
-    JOIN_REPLY of testimony OTHER and RECOVER_REPLY with reject: the life that the sender knows."""
+    JOIN_REPLY of statement OTHER and RECOVER_REPLY with reject: the life that the sender knows."""
     context: bytes = b""
     """READ_INDEX and the heartbeats that confirm it: the request's id. VOTE: marks a leader transfer. JOIN, RECOVER
     and their replies: which question is answered."""

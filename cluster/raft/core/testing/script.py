@@ -23,7 +23,7 @@ from cluster.raft.core.recovering import LIFE_CLOCK_SHIFT
 from cluster.raft.core.testing.datadriven import Case
 from cluster.raft.core.testing.member import Member
 from cluster.raft.core.testing.network import Network
-from cluster.raft.core.types import Configuration, Entry, Message, MessageKind, Ready, Standing, Testimony
+from cluster.raft.core.types import Configuration, Entry, Message, MessageKind, Ready, Standing, Statement
 
 _KINDS = {"v": ChangeKind.ADD_VOTER, "l": ChangeKind.ADD_LEARNER, "r": ChangeKind.REMOVE, "u": ChangeKind.UPDATE}
 
@@ -46,7 +46,7 @@ def describe_message(message: Message) -> str:
     if message.snapshot is not None:
         text += f" snapshot={message.snapshot.index}/{message.snapshot.term}"
     if message.kind is MessageKind.JOIN_REPLY:
-        text = f"{message.source}->{message.target} {Testimony(message.index).name.lower()}"
+        text = f"{message.source}->{message.target} {Statement(message.index).name.lower()}"
     if message.withheld:
         text += " withheld"
     if message.kind is not MessageKind.HEARTBEAT and message.context.isalnum():
