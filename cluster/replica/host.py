@@ -24,6 +24,7 @@ registers its servicer there. The service starts it after its replicas are open.
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from cluster.raft.core import Witnesses
 from cluster.raft.driver import HostOptions, PeerTransport, RaftHost
 from cluster.replica.interface import DurableState, StateMachine
 from cluster.replica.replica import Replica
@@ -35,8 +36,10 @@ ResultT = TypeVar("ResultT")
 class ReplicaHost:
     """All replicas of a process. `raft` is the driver underneath, with its counters and groups."""
 
-    def __init__(self, raft: RaftHost, voters: Sequence[int]) -> None:
+    def __init__(self, raft: RaftHost, voters: Sequence[int], *, may_rebuild: bool) -> None:
         self.raft = raft
+        self.may_rebuild = may_rebuild
+        """Whether what is lost here can be had from the other members."""
         self._voters = tuple(voters)
 
     @staticmethod
@@ -53,15 +56,24 @@ class ReplicaHost:
         """Locks and reads `directory` (relative to the disk's root).
 
         `voters` are the members that found new groups, the same on each of them; later changes of the membership are
-        in the log. `observe_sync` is told how long each synced write of the log took, in seconds.
+        in the log. A damaged log is rebuilt from the other members when the group can do without one.
+        `observe_sync` is told how long each synced write of the log took, in seconds.
         Raises DirectoryInUse, ReplicaCorrupted, SyncFailed, OSError, ValueError.
         """
         if member_id not in voters:
             raise ValueError(f"member {member_id} is not among the voters {sorted(voters)}")
+        options = options or HostOptions()
+        may_rebuild = Witnesses.of(len(voters)).spares > 0 and options.safeguards.recover_before_voting
         raft = await RaftHost.open(
-            runtime, directory, member_id=member_id, transport=transport, options=options, observe_sync=observe_sync
+            runtime,
+            directory,
+            member_id=member_id,
+            transport=transport,
+            options=options,
+            may_rebuild=may_rebuild,
+            observe_sync=observe_sync,
         )
-        return ReplicaHost(raft, voters)
+        return ReplicaHost(raft, voters, may_rebuild=may_rebuild)
 
     async def replica(
         self, group_id: int, state_machine: StateMachine[ResultT], durable: DurableState | None = None

@@ -14,6 +14,7 @@ from cluster.raft.core.types import (
     HardState,
     ReadState,
     SnapshotMeta,
+    Standing,
 )
 from cluster.raft.driver.recovery import LogSpans
 
@@ -35,7 +36,8 @@ class GroupMachine(Protocol):
     async def restore(self, chunks: AsyncIterator[bytes], index: int) -> None:
         """Replaces the state by the one at `index`; a durable one is durable on return.
 
-        Nothing is applied meanwhile. Raises ValueError when the chunks are not a snapshot.
+        Nothing is applied meanwhile. Raises ValueError when the chunks are not a snapshot. Whatever it raises, or the
+        chunks do, the state is then as it was before.
         """
         ...
 
@@ -107,6 +109,7 @@ class Group:
         log: MemoryLog,
         machine: GroupMachine,
         hard_state: HardState,
+        standing: Standing,
         spans: LogSpans,
     ) -> None:
         self.group_id = group_id
@@ -116,6 +119,8 @@ class Group:
         self.hard_state = hard_state
         """As last handed out by the core; `hard_state_unsaved` when no record holds it yet."""
         self.hard_state_unsaved = False
+        self.standing = standing
+        """As last handed out by the core."""
         self.spans = spans
         self.snapshot = log.snapshot()
         """The newest snapshot that a MARK names, written or queued."""
@@ -192,7 +197,7 @@ class Group:
     def end_restore(self, meta: SnapshotMeta) -> None:
         """The state machine holds the snapshot; goes on with what was committed meanwhile."""
         self._restores -= 1
-        self._machine_index = max(self._machine_index, meta.index)
+        self._machine_index = meta.index
         self.applied_term = meta.term
         self.applied_bytes = 0
         self.core.applied(meta.index)

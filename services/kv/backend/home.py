@@ -34,12 +34,15 @@ class EngineHome:
         self._next: DurableEngine | None = None
 
     @staticmethod
-    async def open(disk: Disk, directory: str, open_engine: OpenEngine) -> "EngineHome":
-        """Opens what is there, or an empty engine. Raises OSError (Corruption among them), ValueError."""
+    async def open(disk: Disk, directory: str, open_engine: OpenEngine, *, keep: bool = True) -> "EngineHome":
+        """Opens what is there, or an empty engine; without `keep`, what is there is removed first.
+
+        Raises OSError (Corruption among them), ValueError.
+        """
         await disk.make_directory(directory)
         await disk.sync_directory(directory.rpartition("/")[0] or ".")
         current = f"{directory}/CURRENT"
-        if await disk.exists(current):
+        if keep and await disk.exists(current):
             folder = (await disk.read(current)).decode("ascii", "replace").strip()
             if folder not in _FOLDERS:
                 raise ValueError(f"{current} names no folder of an engine: {folder[:16]!r}")

@@ -68,8 +68,10 @@ def load(records: TurnRecords) -> Loaded:
             store.index_record(key, record)
         store.attach_leases()
         members = {number: MemberAttributes.FromString(data) for number, data in _items(engine, MEMBER_PREFIX)}
-    except DecodeError as error:
-        raise DamagedState(f"the engine holds what is no message: {error}") from error
+    except DamagedState:
+        raise
+    except (DecodeError, ValueError) as error:
+        raise DamagedState(f"the engine holds what cannot be: {error}") from error
     return Loaded(store, members, state.applied_index, state.note)
 
 
