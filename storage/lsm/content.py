@@ -25,6 +25,7 @@ from storage.lsm.options import LsmOptions
 from storage.lsm.scanning import pairs
 from storage.lsm.version import Version
 from storage.lsm.view import View
+from structures.generation_cache import GenerationCache
 from structures.sorted_pieces import PIECE_KEYS
 
 STEP_BYTES = 2 << 20
@@ -89,7 +90,8 @@ class Content:
         self._frozen: tuple[Memtable, ...] = ()
         self._version = version
         self._older = View((), version, operator)
-        self._find_older = version.find
+        self._find_in_tables = version.find
+        self._rows = GenerationCache(options.row_cache_bytes)
         self._expiring = self._older.expiring
         self._active = Memtable()
         self._entries = self._active.entries
@@ -102,7 +104,25 @@ class Content:
         """The value of `key`, or None. Raises Corruption."""
         entry = self._entries.get(key, SILENCE)
         if entry is SILENCE:
-            entry = find_in(self._layers(), key, self.operator) if self._active.ranged else self._find_older(key)
+            older = self._older
+            if self._active.ranged or older.ranged:
+                entry = find_in(self._layers(), key, self.operator)
+            else:
+                for entries in older.dicts:
+                    entry = entries.get(key, SILENCE)
+                    if entry is not SILENCE:
+                        break
+                else:
+                    # Only the tables are left, or what is known of them.
+                    rows = self._rows
+                    value = rows.young.get(key)
+                    if value is not None:
+                        return value
+                    entry = rows.get(key)
+                    if entry is None:
+                        entry = self._find_in_tables(key)
+                        if type(entry) is bytes:
+                            rows.put(key, entry)
         if type(entry) is bytes:
             return entry
         if entry is None or entry is SILENCE:
@@ -288,7 +308,7 @@ class Content:
         """Which of these keys have a value beneath the memtable that expires. Raises Corruption."""
         found: dict[bytes, Expiring] = {}
         for key in keys:
-            entry = self._find_older(key)
+            entry = self._older.find(key)
             if isinstance(entry, Expiring):
                 found[key] = entry
         return found
@@ -376,7 +396,6 @@ class Content:
 
     def _view_changed(self) -> None:
         self._older = View(self._frozen, self._version, self.operator)
-        self._find_older = self._older.find if self._frozen else self._version.find
         self._expiring = self._older.expiring or self._active.expiring
 
     def _flush_wanted(self) -> None:
@@ -392,6 +411,11 @@ class Content:
     def flushed(self, memtables: Sequence[Memtable], version: Version) -> None:
         """The version holds what the oldest memtables held."""
         self._frozen = self._frozen[: len(self._frozen) - len(memtables)]
+        for memtable in memtables:
+            if memtable.ranged:
+                self._rows.clear()
+            else:
+                self._rows.forget(memtable.entries.keys())
         self.change_version(version)
 
     def failed(self, failure: OSError) -> None:
@@ -402,6 +426,7 @@ class Content:
     def change_version(self, version: Version) -> None:
         """Reading goes on in another version."""
         old, self._version = self._version, version
+        self._find_in_tables = version.find
         self._view_changed()
         old.release()
 
