@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
+
 from xxhash import xxh3_64_intdigest
 
 from storage.engine import MergeOperator

@@ -147,6 +147,10 @@ class TableReader:
         words = self.filter_words
         if words[value % len(words)] & mask != mask:
             return SILENCE
+        return self.find_unfiltered(key)
+
+    def find_unfiltered(self, key: bytes) -> Entry | Silence:
+        """As `find`, for a caller that has asked the filter itself."""
         separators = self._separators
         position = bisect_left(separators, key)
         if position == len(separators):
