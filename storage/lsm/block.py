@@ -2,9 +2,10 @@
 
 A table file is nothing but blocks, one behind another, and a footer. All integers are little-endian.
 
-    header (36): CRC32C u32 of all behind it, magic 2, kind u8, compression u8, flags u32, stored bytes u32,
-                 raw bytes u32, count u32, prefix bytes u32, key bytes u32, value bytes u32
+    header (32): magic 2, kind u8, compression u8, flags u32, stored bytes u32, raw bytes u32, count u32,
+                 prefix bytes u32, key bytes u32, value bytes u32
     payload:     prefix | [key offsets] | keys | [kinds] | [value offsets] | values
+    CRC32C u32 of all before
 
 All keys begin with the prefix, which the keys column leaves out. A column of lengths that are all the same is one
 number in the header; otherwise the header says LENGTHS_VARY, and count + 1 offsets (u16, or u32 when flagged wide)
@@ -29,7 +30,9 @@ from storage.lsm.compression import Compression, compress, decompress
 from storage.lsm.key_ranges import shared_length
 
 BLOCK_MAGIC = b"\xf5B"
-HEADER_BYTES = 36
+HEADER_BYTES = 32
+FRAME_BYTES = HEADER_BYTES + 4
+"""Header and checksum."""
 LENGTHS_VARY = 0xFFFFFFFF
 """Instead of a length that all have: offsets follow."""
 BLOCK_RAW_BYTES_MAX = 1 << 30
@@ -49,9 +52,10 @@ _DELETED = 1
 _OPERANDS = 2
 _EXPIRING = 3
 
-_CRC = struct.Struct("<I")
 _HEADER = struct.Struct("<2sBBIIIIIII")
-_HEADER_AT = _CRC.size
+_CRC = struct.Struct("<I")
+_CRC_RESIDUE = 0x48674BC7
+"""What the CRC32C of anything with its own CRC behind it is: checking takes no slice."""
 _MIX = 0x9E3779B97F4A7C15
 _EXPIRES = struct.Struct("<q")
 _COUNT = struct.Struct("<I")
@@ -98,105 +102,169 @@ def _offsets(wide: bool, count: int) -> struct.Struct:
     return struct.Struct(f"<{count + 1}{'I' if wide else 'H'}")
 
 
+class _Shape:
+    """Where in a block's bytes its columns are. Blocks whose headers are equal, and all lengths with them, share it."""
+
+    __slots__ = (
+        "compression",
+        "count",
+        "find_bytes",
+        "key_bytes",
+        "keys_at",
+        "keys_end",
+        "kind",
+        "plain",
+        "prefix_at",
+        "prefix_bytes",
+        "raw_bytes",
+        "stored_bytes",
+        "tails_at",
+        "value_bytes",
+        "value_offsets_at",
+        "values_at",
+        "values_end",
+        "wide_keys",
+        "wide_values",
+    )
+    kind: int
+    compression: int
+    stored_bytes: int
+    raw_bytes: int
+    count: int
+    prefix_bytes: int
+    key_bytes: int
+    value_bytes: int
+
+    def __init__(self, header: bytes) -> None:
+        """Of the HEADER_BYTES that a block begins with. Raises ValueError."""
+        (
+            magic,
+            self.kind,
+            self.compression,
+            flags,
+            self.stored_bytes,
+            self.raw_bytes,
+            self.count,
+            self.prefix_bytes,
+            self.key_bytes,
+            self.value_bytes,
+        ) = _HEADER.unpack(header)
+        if magic != BLOCK_MAGIC:
+            raise ValueError("no block begins here")
+        if self.kind not in _KINDS or self.compression not in _COMPRESSIONS or flags > _FLAGS:
+            raise ValueError("its header names a kind, a compression or flags that are not known")
+        # No two keys are equal, so all but one have a byte.
+        if (
+            self.raw_bytes > BLOCK_RAW_BYTES_MAX
+            or self.stored_bytes > self.raw_bytes
+            or self.count > min(BLOCK_COUNT_MAX, self.raw_bytes + 1)
+        ):
+            raise ValueError("its header names sizes beyond the format's limits")
+        self.plain = bool(flags & _PLAIN)
+        self.wide_keys = bool(flags & _WIDE_KEYS)
+        self.wide_values = bool(flags & _WIDE_VALUES)
+        self.find_bytes = 0 if self.key_bytes == LENGTHS_VARY else self.key_bytes
+        """The length of all keys without the prefix, if they can be found by it; 0 otherwise."""
+
+    def lay_out(self, data: bytes) -> None:
+        """Finds the columns in the raw `data`, which the header and the checksum may be around. Raises ValueError."""
+        at = self.prefix_at = HEADER_BYTES if self.compression == Compression.NONE else 0
+        end = at + self.raw_bytes
+        at += self.prefix_bytes
+        if self.key_bytes == LENGTHS_VARY:
+            at = self.keys_at = at + (4 if self.wide_keys else 2) * (self.count + 1)
+            at += self._last_offset(data, at, end, self.wide_keys)
+        else:
+            self.keys_at = at
+            at += self.count * self.key_bytes
+        self.keys_end = at
+        self.tails_at = self.keys_at + self.find_bytes - 1
+        if not self.plain:
+            at += self.count
+        self.value_offsets_at = at
+        if self.value_bytes == LENGTHS_VARY:
+            at = self.values_at = at + (4 if self.wide_values else 2) * (self.count + 1)
+            at += self._last_offset(data, at, end, self.wide_values)
+        else:
+            self.values_at = at
+            at += self.count * self.value_bytes
+        self.values_end = at
+        if at != end:
+            raise ValueError(f"its columns end at {at}, its bytes at {end}")
+
+    @staticmethod
+    def _last_offset(data: bytes, at: int, end: int, wide: bool) -> int:
+        if at > end:
+            raise ValueError("its offsets are cut short")
+        return int.from_bytes(data[at - (4 if wide else 2) : at], "little")
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the header alone says where everything is."""
+        return self.key_bytes != LENGTHS_VARY and self.value_bytes != LENGTHS_VARY
+
+
+_shapes: dict[bytes, _Shape] = {}
+"""Laid out shapes by header: the blocks of a table mostly look the same."""
+_SHAPES_MAX = 1024
+
+
 class Block:
     """A block whose checksum held, in its raw form."""
 
-    __slots__ = (
-        "_data",
-        "_key_bytes",
-        "_keys",
-        "_keys_at",
-        "_kinds_at",
-        "_prefix",
-        "_tails",
-        "_value_bytes",
-        "_value_offsets_at",
-        "_values_at",
-        "_wide_keys",
-        "_wide_values",
-        "count",
-        "kind",
-        "plain",
-        "used",
-    )
+    __slots__ = ("_data", "_keys", "_shape", "_tails", "used")
 
-    def __init__(self, kind: int, flags: int, count: int, lengths: tuple[int, int, int], data: bytes, at: int) -> None:
-        """`data` holds the raw payload from `at` to its end. Raises ValueError with what is wrong."""
-        prefix_bytes, self._key_bytes, self._value_bytes = lengths
-        self.kind = kind
-        self.count = count
-        """How many keys it holds."""
-        self.plain = bool(flags & _PLAIN)
-        """Whether every entry is a value."""
-        self.used = False
-        """A mark that belongs to the cache."""
+    def __init__(self, shape: _Shape, data: bytes) -> None:
+        self._shape = shape
         self._data = data
-        self._wide_keys = bool(flags & _WIDE_KEYS)
-        self._wide_values = bool(flags & _WIDE_VALUES)
-        self._prefix = data[at : at + prefix_bytes] if prefix_bytes else b""
         self._keys: Sequence[bytes] | None = None
         self._tails: bytes | None = None
-        at += prefix_bytes
-        if self._key_bytes == LENGTHS_VARY:
-            width = 4 if self._wide_keys else 2
-            at += width * (count + 1)
-            self._keys_at = at
-            at += self._last_offset(at, width)
-        else:
-            self._keys_at = at
-            at += count * self._key_bytes
-        self._kinds_at = at
-        if not self.plain:
-            at += count
-        self._value_offsets_at = at
-        if self._value_bytes == LENGTHS_VARY:
-            width = 4 if self._wide_values else 2
-            at += width * (count + 1)
-            self._values_at = at
-            at += self._last_offset(at, width)
-        else:
-            self._values_at = at
-            at += count * self._value_bytes
-        if at != len(data):
-            raise ValueError(f"its columns end at {at}, its bytes at {len(data)}")
+        self.used = False
+        """A mark that belongs to the cache."""
 
-    def _last_offset(self, end: int, width: int) -> int:
-        if end > len(self._data):
-            raise ValueError("its offsets are cut short")
-        return int.from_bytes(self._data[end - width : end], "little")
+    @property
+    def count(self) -> int:
+        """How many keys it holds."""
+        return self._shape.count
+
+    @property
+    def plain(self) -> bool:
+        """Whether every entry is a value."""
+        return self._shape.plain
 
     @property
     def charge_bytes(self) -> int:
         """What it takes in memory once it has been looked into."""
-        own = len(self._data) + _BLOCK_OVERHEAD_BYTES
-        if self._key_bytes == LENGTHS_VARY:
-            own += self._kinds_at - self._keys_at + self.count * (_KEY_OVERHEAD_BYTES + len(self._prefix))
+        shape = self._shape
+        own = len(self._data) + shape.count + _BLOCK_OVERHEAD_BYTES
+        if not shape.find_bytes:
+            own += shape.keys_end - shape.keys_at + shape.count * (_KEY_OVERHEAD_BYTES + shape.prefix_bytes)
         return own
 
     def keys(self) -> Sequence[bytes]:
         """All keys. Raises ValueError. O(count), in C where lengths do not vary."""
+        shape = self._shape
         keys: Sequence[bytes]
-        if self._key_bytes == LENGTHS_VARY:
-            at = self._keys_at
-            struct_ = _offsets(self._wide_keys, self.count)
-            keys = _cut(self._data, at, struct_.unpack_from(self._data, at - struct_.size))
+        if shape.key_bytes == LENGTHS_VARY:
+            keys = _cut(self._data, shape.keys_at, shape.count, shape.wide_keys)
         else:
-            keys = _cells(self._key_bytes, self.count).unpack_from(self._data, self._keys_at)
-        prefix = self._prefix
-        return [prefix + key for key in keys] if prefix else keys
+            keys = _cells(shape.key_bytes, shape.count).unpack_from(self._data, shape.keys_at)
+        if shape.prefix_bytes:
+            prefix = self._data[shape.prefix_at : shape.prefix_at + shape.prefix_bytes]
+            return [prefix + key for key in keys]
+        return keys
 
     def entries(self) -> Sequence[Entry]:
         """The entry of each key. Raises ValueError. O(count), in C where lengths do not vary."""
+        shape = self._shape
         values: Sequence[bytes]
-        if self._value_bytes == LENGTHS_VARY:
-            at = self._values_at
-            struct_ = _offsets(self._wide_values, self.count)
-            values = _cut(self._data, at, struct_.unpack_from(self._data, at - struct_.size))
+        if shape.value_bytes == LENGTHS_VARY:
+            values = _cut(self._data, shape.values_at, shape.count, shape.wide_values)
         else:
-            values = _cells(self._value_bytes, self.count).unpack_from(self._data, self._values_at)
-        if self.plain:
+            values = _cells(shape.value_bytes, shape.count).unpack_from(self._data, shape.values_at)
+        if shape.plain:
             return values
-        kinds = self._data[self._kinds_at : self._kinds_at + self.count]
+        kinds = self._data[shape.keys_end : shape.keys_end + shape.count]
         return [
             value if kind == _VALUE else None if kind == _DELETED and not value else _decode_entry(kind, value)
             for kind, value in zip(kinds, values, strict=True)
@@ -204,51 +272,51 @@ class Block:
 
     def value_column(self) -> bytes:
         """The values of all keys, joined."""
-        return self._data[self._values_at :]
+        return self._data[self._shape.values_at : self._shape.values_end]
 
     def columns(self) -> Columns:
         """Keys and entries. Raises ValueError."""
-        return Columns(list(self.keys()), list(self.entries()), self.plain)
+        return Columns(list(self.keys()), list(self.entries()), self._shape.plain)
 
     def find(self, key: bytes) -> Entry | Silence:
         """The entry of `key`, or SILENCE. Raises ValueError. O(log count), or a search for one byte."""
-        length = self._key_bytes
-        if length != LENGTHS_VARY and length:
-            prefix = self._prefix
-            if prefix:
-                if not key.startswith(prefix):
-                    return SILENCE
-                key = key[len(prefix) :]
-            if len(key) != length:
+        shape = self._shape
+        length = shape.find_bytes
+        if not length:
+            return self._find_by_order(key)
+        data = self._data
+        if shape.prefix_bytes:
+            if not key.startswith(data[shape.prefix_at : shape.prefix_at + shape.prefix_bytes]):
                 return SILENCE
-            tails = self._tails
-            if tails is None:
-                tails = self._tails = self._data[self._keys_at + length - 1 : self._kinds_at : length]
-            last = key[-1]
-            data = self._data
-            at = self._keys_at
-            position = tails.find(last)
-            tries = 0
-            while position >= 0:
-                if data.startswith(key, at + position * length):
-                    if self.plain:
-                        size = self._value_bytes
-                        if size != LENGTHS_VARY:
-                            start = self._values_at + position * size
-                            return data[start : start + size]
-                    return self._entry(position)
-                tries += 1
-                if tries == _TRIES_MAX:
-                    return self._find_by_order(prefix + key if prefix else key)
-                position = tails.find(last, position + 1)
+            key = key[shape.prefix_bytes :]
+        if len(key) != length:
             return SILENCE
-        return self._find_by_order(key)
+        tails = self._tails
+        if tails is None:
+            tails = self._tails = data[shape.tails_at : shape.keys_end : length]
+        last = key[-1]
+        at = shape.keys_at
+        position = tails.find(last)
+        tries = _TRIES_MAX
+        while position >= 0:
+            if data.startswith(key, at + position * length):
+                size = shape.value_bytes
+                if size != LENGTHS_VARY and shape.plain:
+                    at = shape.values_at + position * size
+                    return data[at : at + size]
+                return self._entry(position)
+            tries -= 1
+            if not tries:
+                prefix = data[shape.prefix_at : shape.prefix_at + shape.prefix_bytes]
+                return self._find_by_order(prefix + key)
+            position = tails.find(last, position + 1)
+        return SILENCE
 
     def _find_by_order(self, key: bytes) -> Entry | Silence:
         keys = self._keys
         if keys is None:
             keys = self.keys()
-            if self._key_bytes == LENGTHS_VARY:
+            if not self._shape.find_bytes:
                 # Charged for from the start, see `charge_bytes`.
                 self._keys = keys
         position = bisect_left(keys, key)
@@ -257,18 +325,19 @@ class Block:
         return self._entry(position)
 
     def _entry(self, position: int) -> Entry:
-        size = self._value_bytes
+        shape = self._shape
+        size = shape.value_bytes
         if size == LENGTHS_VARY:
-            wide = self._wide_values
-            start, end = _PAIR[wide].unpack_from(self._data, self._value_offsets_at + position * (4 if wide else 2))
+            wide = shape.wide_values
+            start, end = _PAIR[wide].unpack_from(self._data, shape.value_offsets_at + position * (4 if wide else 2))
         else:
             start = position * size
             end = start + size
-        at = self._values_at
+        at = shape.values_at
         value = self._data[at + start : at + end]
-        if self.plain:
+        if shape.plain:
             return value
-        kind = self._data[self._kinds_at + position]
+        kind = self._data[shape.keys_end + position]
         return value if kind == _VALUE else _decode_entry(kind, value)
 
 
@@ -322,7 +391,7 @@ def encode_block(
         BLOCK_MAGIC, kind, compression, flags, len(stored), len(raw), count, len(prefix), key_bytes, value_bytes
     )
     body = head + stored
-    return _CRC.pack(google_crc32c.extend(_seed(table_id, offset), body)) + body
+    return body + _CRC.pack(google_crc32c.extend(_seed(table_id, offset), body))
 
 
 def stored_bytes(header: bytes) -> int:
@@ -330,48 +399,49 @@ def stored_bytes(header: bytes) -> int:
 
     Raises ValueError.
     """
-    if len(header) < HEADER_BYTES:
-        raise ValueError("the block's header is cut short")
-    magic, kind, compression, flags, stored, raw, count, *_lengths = _HEADER.unpack_from(header, _HEADER_AT)
-    if magic != BLOCK_MAGIC:
-        raise ValueError("no block begins here")
-    if kind not in _KINDS or compression not in _COMPRESSIONS or flags > _FLAGS:
-        raise ValueError("the block's header names a kind, a compression or flags that are not known")
-    if raw > BLOCK_RAW_BYTES_MAX or stored > raw or count > BLOCK_COUNT_MAX:
-        raise ValueError("the block's header names sizes beyond the format's limits")
-    return HEADER_BYTES + int(stored)
+    if len(header) != HEADER_BYTES:
+        raise ValueError("its header is cut short")
+    return FRAME_BYTES + _Shape(header).stored_bytes
 
 
 def decode_block(data: bytes, *, path: str, offset: int, table_id: int, kind: BlockKind = BlockKind.DATA) -> Block:
     """The block of which `data` is the whole, at `offset` of the file `path`. Raises Corruption."""
+    # The checksum first: everything behind it may then be taken for what was written.
+    if google_crc32c.extend((table_id * _MIX >> 16) + offset & 0xFFFFFFFF, data) != _CRC_RESIDUE:
+        raise Corruption(path, offset, f"{kind.name.lower()} block: its checksum is wrong")
+    header = data[:HEADER_BYTES]
+    shape = _shapes.get(header)
     try:
-        return _decode(data, offset, table_id, kind)
+        if shape is None:
+            shape, data = _shape_of(header, data)
+        elif len(data) != shape.stored_bytes + FRAME_BYTES:
+            raise ValueError(f"it says {shape.stored_bytes} bytes, and has {len(data) - FRAME_BYTES}")
+        elif shape.compression:
+            data = decompress(shape.compression, data[HEADER_BYTES : -_CRC.size], shape.raw_bytes)
+        if shape.kind != kind:
+            raise ValueError(f"it is of kind {shape.kind}")
     except ValueError as error:
         raise Corruption(path, offset, f"{kind.name.lower()} block: {error}") from error
+    return Block(shape, data)
 
 
-def _decode(data: bytes, offset: int, table_id: int, kind: int) -> Block:
-    if len(data) < HEADER_BYTES:
+def _shape_of(header: bytes, data: bytes) -> tuple[_Shape, bytes]:
+    """The shape of a block, and its raw data. Raises ValueError."""
+    if len(data) < FRAME_BYTES:
         raise ValueError("it is cut short")
-    if google_crc32c.extend(_seed(table_id, offset), data[_HEADER_AT:]) != _CRC.unpack_from(data)[0]:
-        raise ValueError("its checksum is wrong")
-    magic, found_kind, compression, flags, stored, raw_bytes, count, prefix_bytes, key_bytes, value_bytes = (
-        _HEADER.unpack_from(data, _HEADER_AT)
-    )
-    if magic != BLOCK_MAGIC or found_kind != kind or flags > _FLAGS:
-        raise ValueError(f"it is of kind {found_kind} with flags {flags}, where kind {kind} belongs")
-    if stored != len(data) - HEADER_BYTES:
-        raise ValueError(f"it says {stored} bytes, and has {len(data) - HEADER_BYTES}")
-    # No two keys are equal, so all but one have a byte.
-    if raw_bytes > BLOCK_RAW_BYTES_MAX or count > min(BLOCK_COUNT_MAX, raw_bytes + 1):
-        raise ValueError(f"{raw_bytes} bytes, {count} keys are beyond the format's limits")
-    at = HEADER_BYTES
-    if compression != Compression.NONE:
-        data = decompress(compression, data[HEADER_BYTES:], raw_bytes)
-        at = 0
-    if len(data) - at != raw_bytes:
-        raise ValueError(f"it holds {len(data) - at} bytes, and says {raw_bytes}")
-    return Block(found_kind, flags, count, (prefix_bytes, key_bytes, value_bytes), data, at)
+    shape = _Shape(header)
+    if len(data) != shape.stored_bytes + FRAME_BYTES:
+        raise ValueError(f"it says {shape.stored_bytes} bytes, and has {len(data) - FRAME_BYTES}")
+    if shape.compression:
+        data = decompress(shape.compression, data[HEADER_BYTES : -_CRC.size], shape.raw_bytes)
+    elif shape.raw_bytes != shape.stored_bytes:
+        raise ValueError(f"it says {shape.raw_bytes} bytes, and stores {shape.stored_bytes} as they are")
+    shape.lay_out(data)
+    if shape.is_shared:
+        if len(_shapes) >= _SHAPES_MAX:
+            _shapes.clear()
+        _shapes[header] = shape
+    return shape, data
 
 
 def _seed(table_id: int, offset: int) -> int:
@@ -396,7 +466,10 @@ def _column(cells: Sequence[bytes], length: int | None) -> tuple[int, bytes, byt
     )
 
 
-def _cut(data: bytes, at: int, offsets: tuple[int, ...]) -> list[bytes]:
+def _cut(data: bytes, at: int, count: int, wide: bool) -> list[bytes]:
+    """The `count` cells at `at`, whose offsets stand before them."""
+    cutter = _offsets(wide, count)
+    offsets = cutter.unpack_from(data, at - cutter.size)
     cells = [data[at + start : at + end] for start, end in pairwise(offsets)]
     # Offsets that go back and forth would give cells that overlap: the lengths then add up to more than the last.
     if offsets[0] or sum(map(len, cells)) != offsets[-1]:

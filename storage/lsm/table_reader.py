@@ -38,13 +38,13 @@ class TableReader:
     __slots__ = (
         "_cache",
         "_file",
-        "_filter_words",
         "_footer",
         "_masks",
         "_offsets",
         "_separators",
         "_shelf",
         "_table_id",
+        "filter_words",
         "path",
         "properties",
         "range_deletes",
@@ -68,7 +68,8 @@ class TableReader:
         self._table_id = footer.table_id
         self._separators, self._offsets, bloom, range_deletes = sections
         self._shelf = cache.shelf(len(self._separators))
-        self._filter_words = bloom.words
+        self.filter_words = bloom.words
+        """For `Lookup`."""
         self.path = path
         self.properties = properties
         self.range_deletes: list[tuple[bytes, bytes]] = range_deletes
@@ -134,7 +135,7 @@ class TableReader:
     def memory_bytes(self) -> int:
         """What index and filter take in memory, about; the cache aside."""
         separators = sum(map(len, self._separators)) + 41 * len(self._separators)
-        return separators + 8 * (len(self._offsets) + len(self._separators) + len(self._filter_words))
+        return separators + 8 * (len(self._offsets) + len(self._separators) + len(self.filter_words))
 
     def find(self, key: bytes) -> Entry | Silence:
         """The entry of a key, or SILENCE. Raises Corruption. O(log blocks); most missing keys cost one look."""
@@ -143,9 +144,13 @@ class TableReader:
     def find_hashed(self, key: bytes, value: int) -> Entry | Silence:
         """As `find`, for a caller that asks many tables: `value` is the key's xxh3_64_intdigest."""
         mask = self._masks[value >> MASK_SHIFT]
-        words = self._filter_words
+        words = self.filter_words
         if words[value % len(words)] & mask != mask:
             return SILENCE
+        return self.find_unfiltered(key)
+
+    def find_unfiltered(self, key: bytes) -> Entry | Silence:
+        """As `find`, for a caller that has asked the filter itself."""
         separators = self._separators
         position = bisect_left(separators, key)
         if position == len(separators):
@@ -220,15 +225,15 @@ class TableReader:
         return block
 
     def _load(self, position: int) -> Block:
-        block = self._read(position, position + 1)[0]
+        start = self._offsets[position]
+        data = self._file.pread_now(self._offsets[position + 1] - start, start)
+        block = decode_block(data, path=self.path, offset=start, table_id=self._table_id)
         self._cache.put(self._shelf, position, block, block.charge_bytes)
         return block
 
     def _read(self, first: int, end: int) -> list[Block]:
         start = self._offsets[first]
         data = self._file.pread_now(self._offsets[end] - start, start)
-        if end - first == 1:
-            return [decode_block(data, path=self.path, offset=start, table_id=self._table_id)]
         return self._decode_all(first, end, data, start)
 
     def _decode_all(self, first: int, end: int, data: bytes, start: int) -> list[Block]:

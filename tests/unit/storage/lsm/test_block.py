@@ -125,7 +125,7 @@ def test_equal_last_bytes_are_still_found() -> None:
 def seal(head: bytes, stored: bytes) -> bytes:
     """A block with a checksum that holds, whatever it says."""
     seed = (TABLE_ID * 0x9E3779B97F4A7C15 >> 16) + OFFSET & 0xFFFFFFFF
-    return struct.pack("<I", google_crc32c.extend(seed, head + stored)) + head + stored
+    return head + stored + struct.pack("<I", google_crc32c.extend(seed, head + stored))
 
 
 @given(

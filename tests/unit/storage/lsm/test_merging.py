@@ -136,7 +136,7 @@ def test_lookup(layers: Layers) -> None:
     async def play() -> None:
         readers = await open_layers(Tables(), layers)
         model = model_of(layers)
-        lookup = Lookup(readers, Append())
+        lookup = Lookup([SortedRun([reader]) for reader in readers], Append())
         for key in [*KEYS, b"zz"]:
             expected = show(model[key]) if key in model else SILENCE
             for answer in (find_in(readers, key, Append()), lookup.find(key)):

@@ -153,7 +153,7 @@ async def test_without_index_and_footer_damage_costs_its_own_block_only() -> Non
             if footer_too:
                 data[-20] ^= 1
             start, _end = blocks[hurt]
-            data[start + 9] ^= 0xFF  # the header's length: the walk cannot step over the block
+            data[start + 8] ^= 0xFF  # the header's length: the walk cannot step over the block
             report, found = await examine(data)
             assert start in {damage.offset for damage in report.damages}
             assert report.damage_count == (3 if footer_too else 2)
