@@ -50,7 +50,8 @@ class BlockedBloomBuilder:
 
     def __init__(self, keys: int, bits_per_key: int) -> None:
         """A filter for about so many keys, of `bits_per_key` bits for each."""
-        self._words = [0] * max(1, -(-keys * bits_per_key // _WORD_BITS))
+        # An array, since a list would have an object of its own for each word: measured, a third slower.
+        self._words = array("Q", bytes(_WORD_BYTES * max(1, -(-keys * bits_per_key // _WORD_BITS))))
 
     def add(self, hashes: Iterable[int]) -> None:
         """Adds the keys with these hashes. O(1) each."""
@@ -62,8 +63,9 @@ class BlockedBloomBuilder:
 
     def encode(self) -> bytes:
         """The words, little-endian."""
-        words = array("Q", self._words)
+        words = self._words
         if sys.byteorder == "big":
+            words = words[:]
             words.byteswap()
         return words.tobytes()
 

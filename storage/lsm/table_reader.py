@@ -10,6 +10,7 @@ import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import chain, repeat
 
 from xxhash import xxh3_64_intdigest
 
@@ -24,10 +25,12 @@ from structures.shelf_cache import ShelfCache
 BlockCache = ShelfCache[Block]
 """What the tables of an engine share."""
 DEFAULT_CACHE_BYTES = 64 << 20
-CACHED_BLOCKS_OF_SCAN = 4
-"""So many blocks of a scan come through the cache; what follows is read past it, in growing windows."""
+CACHED_WINDOWS = (1, 2, 2, 4)
+"""So many blocks a scan gives at once at first. These come through the cache: short scans mostly end in them."""
+UNCACHED_WINDOWS = (8, 16)
+"""How many it gives at once then, and WINDOW_BLOCKS_MAX at last; they are read past the cache."""
 WINDOW_BLOCKS_MAX = 32
-"""Blocks that a scan reads and gives at once: with blocks of 4 KiB, a thousand keys of a hundred bytes."""
+"""With blocks of 4 KiB a thousand keys of a hundred bytes, beyond which windows gain nothing."""
 BULK_READ_BYTES = 1 << 20
 """What a bulk read takes from the disk at once."""
 
@@ -171,25 +174,22 @@ class TableReader:
         Raises Corruption.
         """
         first, end = self._span(low, high)
-        count = 1
-        through_cache = CACHED_BLOCKS_OF_SCAN
-        while first < end:
-            count = min(count, end - first)
-            start = end - count if reverse else first
-            if through_cache >= count:
-                blocks = [self._cached(position) for position in range(start, start + count)]
-                through_cache -= count
+        for number, count in enumerate(chain(CACHED_WINDOWS, UNCACHED_WINDOWS, repeat(WINDOW_BLOCKS_MAX))):
+            if first >= end:
+                return
+            start = max(first, end - count) if reverse else first
+            stop = min(start + count, end)
+            if number < len(CACHED_WINDOWS):
+                blocks = [self._cached(position) for position in range(start, stop)]
             else:
-                through_cache = 0
-                blocks = self._read(start, start + count)
+                blocks = self._read(start, stop)
             columns = self._join(start, blocks, low, high)
             if columns.keys:
                 yield columns
             if reverse:
-                end -= count
+                end = start
             else:
-                first += count
-            count = min(count * 2, WINDOW_BLOCKS_MAX)
+                first = stop
 
     async def bulk(self, low: bytes | None = None, high: bytes | None = None) -> AsyncIterator[Columns]:
         """As `columns`, for work in the background: reads BULK_READ_BYTES at a time off the loop, past the cache.
