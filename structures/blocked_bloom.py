@@ -4,8 +4,8 @@ Theory of operation: a classic filter with m bits for n keys is best with k = (m
 p = 0.6185 ** (m / n); each probe is a step of Python, and a cache miss. Here a key's hash picks one word and one of
 4096 ready masks of k = 5 bits, so a lookup is `words[hash % len(words)] & mask == mask` (Putze, Sanders, Singler,
 "Cache-, Hash- and Space-Efficient Bloom Filters", JEA 2009, section 3; Lang et al., "Performance-Optimal Filtering",
-VLDB 2019). The price is that words fill unevenly: with 12 bits a key one lookup in 100 errs (classic: one in 320), with
-16 one in 260. Five bits are the best k from 10 to 14 bits a key, and within a tenth of it from 8 to 16.
+VLDB 2019). The price is that words fill unevenly: with 12 bits a key one lookup in 92 errs (classic: one in 320), with
+16 one in 210. Five bits are the best k from 10 to 14 bits a key, and within a tenth of it from 8 to 16.
 
 Hashes must be uniform over 64 bits and the same in every process, which Python's own `hash` of bytes is not. Adding and
 looking up are O(1); memory is 8 bytes a word. Which words and masks a hash picks is a file format: it never changes.
