@@ -1,7 +1,7 @@
 """The structures that the storage engines stand on: `python -m bench.structures`. CPU time, best of three.
 
-The cache is compared with LRU (an OrderedDict) in what a hit costs and in how often it hits: under Zipf's law, under the
-same with scans going through, and with a hot set that moves.
+The cache is compared with LRU (an OrderedDict) in what a hit costs and in how often it hits: under Zipf's law, under
+the same with scans going through, and with a hot set that moves.
 """
 
 import random

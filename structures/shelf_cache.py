@@ -5,9 +5,9 @@ that is not in memory leaves None there. All shelves share one budget, and one q
 which it came. When the budget is exceeded, the oldest goes, unless it was used since it was last looked at: then its
 mark is cleared, and it queues again. That is CLOCK (Corbató, 1968), as a queue: near to LRU in what it keeps, but a hit
 moves nothing. Once the budget is used up, only every third thing that comes is taken at all: what is in demand comes
-again soon, and what comes once no longer displaces it. Measured (`python -m bench.structures`) against LRU: a hit costs a
-quarter, a miss two thirds; under Zipf's law 79% hits instead of 77%, with scans going through 63% instead of 58%, with a
-hot set that moves the same.
+again soon, and what comes once no longer displaces it. Measured against LRU (`python -m bench.structures`): a hit costs
+a quarter, a miss two thirds; under Zipf's law 79% hits instead of 77%, with scans going through 63% instead of 58%,
+with a hot set that moves the same.
 
 A hit is O(1) and makes no call; `put` is amortized O(1): each turn in the queue is paid for by a put or by a hit.
 """
@@ -16,8 +16,8 @@ from collections import deque
 from typing import Generic, Protocol, TypeVar
 
 ADMIT_EVERY = 3
-"""Of those that come when the budget is used up, one in so many is taken. With 4, a moving hot set hits less than in LRU;
-with 2, scans displace more."""
+"""Of those that come when the budget is used up, one in so many is taken. With 4, a moving hot set hits less than in
+LRU; with 2, scans displace more."""
 
 
 class Markable(Protocol):
