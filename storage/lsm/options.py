@@ -20,18 +20,18 @@ class CompactionPolicy(enum.Enum):
 class LsmOptions:
     """The defaults fit a service beside fifteen others on a laptop."""
 
-    memtable_bytes_max: int = 32 << 20
+    memtable_bytes_max: int = 64 << 20
     """What the memtable in use may take, keys, values and MEMTABLE_ENTRY_BYTES each, before it is frozen."""
-    frozen_memtables_max: int = 4
+    frozen_memtables_max: int = 3
     """Writers wait (see `throttle`) while more memtables than this wait to be flushed."""
     wal: bool = False
     """Whether the engine keeps a log of its own. Off: what was not flushed is gone after a crash."""
     compaction: CompactionPolicy = CompactionPolicy.LEVELED
-    level0_tables_compact: int = 4
+    level0_tables_compact: int = 6
     """So many runs in level 0 (tiered: of about the same size) are merged."""
-    level0_tables_slow: int = 12
+    level0_tables_slow: int = 14
     """From so many on writers are slowed down, in proportion."""
-    level0_tables_stop: int = 20
+    level0_tables_stop: int = 24
     """At so many writers stand still until there are fewer."""
     pending_compaction_bytes_slow: int = 1 << 30
     """From so many bytes above what the levels should hold writers are slowed down."""

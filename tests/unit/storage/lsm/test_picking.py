@@ -78,6 +78,14 @@ def test_a_level_above_its_size_gives_the_table_that_overlaps_least() -> None:
     assert (plan.level, plan.move) == (2, True)
 
 
+def test_a_table_that_mostly_deletes_goes_down_to_what_it_deletes() -> None:
+    above = table(1, 10, 20, level=1, deletions=6)
+    beneath = table(2, 10, 20, level=3)
+    assert numbers(pick([above, beneath], OPTIONS)) == [1]
+    assert pick([table(1, 10, 20, level=1, deletions=4), beneath], OPTIONS) is None
+    assert pick([above, table(2, 30, 40, level=3)], OPTIONS) is None
+
+
 def test_tiers_of_about_the_same_size_are_merged_and_keep_their_age() -> None:
     tables = [table(1, 0, 9, size=1000), table(2, 0, 9, size=10), table(3, 0, 9, size=10), table(4, 0, 9, size=11)]
     plan = pick(tables, TIERED)
