@@ -51,7 +51,7 @@ class LsmOptions:
     compaction_rate_bytes_s: int | None = None
     """Compactions write no faster than this. None: as fast as they can."""
     block_cache_bytes: int = 64 << 20
-    row_cache_bytes: int = 16 << 20
+    row_cache_bytes: int = 48 << 20
     """Values that were found in tables are kept by key: a hot one costs a dict lookup. 0 switches it off."""
     block_bytes: int = DEFAULT_BLOCK_BYTES
     filter_bits_per_key: int = DEFAULT_FILTER_BITS_PER_KEY
