@@ -24,7 +24,8 @@ class Tables:
         self._disk = disk
         self._random = random
         self._next_number = next_number
-        self._open: set[Table] = set()
+        # A dict, since the order of a set would differ from run to run.
+        self._open: dict[Table, None] = {}
         self.on_discard: Callable[[], object] | None = None
         """Is called when there is something to sweep."""
 
@@ -74,7 +75,7 @@ class Tables:
             await file.close()
             raise
         table = Table(meta, reader, self._discard)
-        self._open.add(table)
+        self._open[table] = None
         return table
 
     async def open_all(self, metas: Iterable[TableMeta]) -> list[Table]:
@@ -88,7 +89,7 @@ class Tables:
     async def sweep_one(self) -> None:
         """Closes the table that was discarded first, and removes its file when it is obsolete."""
         table = self.discarded.popleft()
-        self._open.discard(table)
+        self._open.pop(table, None)
         await table.reader.close()
         if table.obsolete:
             await self._disk.remove(f"{self.path}/{table.meta.name}")
