@@ -72,15 +72,17 @@ async def test_a_whole_table(compression: Compression) -> None:
     assert report.properties.count == len(CONTENT)
 
 
-async def read_all(data: bytearray, ways: list[Callable[[TableReader], Awaitable[dict[bytes, object]]]]) -> int:
-    """Reads in each of the ways; what comes must be right. How often there was Corruption instead."""
-    corrupt = 0
+async def read_all(
+    data: bytearray, ways: list[Callable[[TableReader], Awaitable[dict[bytes, object]]]]
+) -> list[tuple[str, int]]:
+    """Reads in each of the ways; what comes must be right. The file and offset of each Corruption instead."""
+    corrupt: list[tuple[str, int]] = []
     for way in ways:
         try:
             tables = Tables()
             found = await way(await tables.open(bytes(data)))
-        except Corruption:
-            corrupt += 1
+        except Corruption as error:
+            corrupt.append((error.path, error.offset))
         else:
             assert found == SHOWN
     return corrupt
@@ -113,7 +115,7 @@ async def test_every_flipped_byte_is_found_named_and_never_returned(compression:
         data = bytearray(whole)
         data[position] ^= source.randrange(1, 256)
         ((number, (start, end)),) = [each for each in enumerate(blocks) if each[1][0] <= position < each[1][1]]
-        assert await read_all(data, [by_key, by_scan, in_bulk]) == 3, position
+        assert await read_all(data, [by_key, by_scan, in_bulk]) == [("t.table", start)] * 3, position
         report, found = await examine(data)
         assert [damage.offset for damage in report.damages] == [start], position
         assert report.damages[0].path == "t"
