@@ -220,3 +220,17 @@ async def test_windows_of_one_layer_pass_through() -> None:
     assert [columns.keys for columns in merged] == [[b"a", b"b"], [b"c"]]
     assert merged[0].keys is one.keys
     assert merged[1].entries is other.entries
+
+
+async def test_operands_stand_alone_where_their_own_layer_deleted_what_is_older() -> None:
+    tables = Tables()
+    newer = await tables.make({b"k": Operands([b"new"])}, [(b"a", b"z")])
+    older = await tables.make({b"k": b"old", b"l": b"old"})
+    for find in (
+        Lookup([SortedRun([newer]), SortedRun([older])], Append()).find,
+        lambda key: find_in([newer, older], key, Append()),
+    ):
+        assert find(b"k") == b"new"
+        assert find(b"l") is None
+    (columns,) = merge([newer, older], None, None, operator=Append(), now_ms=0)
+    assert (columns.keys, columns.entries) == ([b"k"], [b"new"])
