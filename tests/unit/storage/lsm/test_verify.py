@@ -11,6 +11,7 @@ from storage.lsm.columns import SILENCE, Columns, Entry, Expiring, Operands
 from storage.lsm.compression import Compression
 from storage.lsm.table_format import FOOTER_BYTES, Footer
 from storage.lsm.table_reader import TableReader
+from storage.lsm.table_writer import TableWriter
 from storage.lsm.verify import TableExamination, TableReport, verify_table
 from tests.unit.storage.lsm.table_files import MemoryFile, Tables, show
 
@@ -193,3 +194,69 @@ async def test_swapped_blocks_are_noticed() -> None:
     data[start:end], data[other:other_end] = whole[other:other_end], whole[start:end]
     report, _found = await examine(data)
     assert [damage.offset for damage in report.damages] == [start, other]
+
+
+def spoil_index(writer: TableWriter) -> None:
+    writer._separators[0] = b"key-000"
+
+
+def spoil_count(writer: TableWriter) -> None:
+    writer.properties.count += 1
+
+
+def spoil_last_key(writer: TableWriter) -> None:
+    writer.properties.largest = b"z"
+
+
+def spoil_filter(writer: TableWriter) -> None:
+    writer._digests = []
+
+
+def spoil_offsets(writer: TableWriter) -> None:
+    writer._offsets[1], writer._offsets[2] = writer._offsets[2], writer._offsets[1]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "block", "what"),
+    [
+        (spoil_index, "data block 0", "not where the index looks"),
+        (spoil_count, "properties", "31 keys, and there are 30"),
+        (spoil_last_key, "properties", "first and last"),
+        (spoil_filter, "data block 0", "the filter denies"),
+        (spoil_offsets, "index", "do not ascend"),
+    ],
+)
+async def test_what_a_faulty_writer_sealed_is_noticed(
+    spoil: Callable[[TableWriter], None], block: str, what: str
+) -> None:
+    """Checksums hold here; what they cover contradicts itself."""
+    writer = TableWriter(table_id=1, block_bytes=110)
+    keys = [b"key-%03d" % number for number in range(30)]
+    parts = writer.add(Columns(keys, [b"value"] * 30, True))
+    spoil(writer)
+    for more in writer.finish():
+        parts += more
+    report, _found = await examine(b"".join(parts))
+    assert (report.damages[0].block, what in report.damages[0].what) == (block, True), report.damages
+
+
+async def test_keys_that_do_not_ascend_are_noticed() -> None:
+    for keys in ([b"a", b"c", b"b", b"d"], [b"a", b"b", b"b", b"d"]):
+        writer = TableWriter(table_id=1)
+        parts = writer.add(Columns(keys, [b"value"] * 4, True))
+        for more in writer.finish():
+            parts += more
+        report, _found = await examine(b"".join(parts))
+        assert "do not ascend" in report.damages[0].what
+
+
+async def test_the_next_block_is_found_behind_a_large_one() -> None:
+    values: list[Entry] = [bytes([number]) * 2_500_000 for number in range(3)]
+    whole = Tables().encode([b"a", b"b", b"c"], values)
+    blocks = await places(whole)
+    data = bytearray(whole)
+    data[blocks[-3][0] + 40] ^= 1  # the index
+    data[blocks[1][0] + 8] ^= 0xFF
+    report, found = await examine(data)
+    assert [damage.offset for damage in report.damages] == [blocks[-3][0], blocks[1][0]]
+    assert list(found) == [b"a", b"c"]
