@@ -16,7 +16,8 @@ from xxhash import xxh3_64_intdigest
 
 from runtime.disk import File
 from storage.engine import Corruption
-from storage.lsm.block import Block, BlockKind, decode_block
+from storage.lsm.block import Block, decode_block
+from storage.lsm.block_shape import BlockKind
 from storage.lsm.columns import SILENCE, Columns, Entry, Silence
 from storage.lsm.table_format import FOOTER_BYTES, Footer, TableProperties
 from structures.blocked_bloom import MASK_SHIFT, BlockedBloom, masks
