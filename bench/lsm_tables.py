@@ -1,4 +1,4 @@
-"""What the files of the LSM engine carry: `python bench/lsm_tables.py [KEYS] [--profile NAME]`.
+"""What the files of the LSM engine carry: `python -m bench.lsm_tables [KEYS] [--profile NAME]`.
 
 Each figure is the best of three, in keys (or lookups) a second of CPU time, so that what else runs on the machine
 matters little. Keys have 16 bytes, values 100.
@@ -16,7 +16,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from runtime.real import real_runtime
-from storage.lsm.block import Block, BlockKind, decode_block, encode_block
+from storage.lsm.block import Block, decode_block, encode_block
+from storage.lsm.block_shape import BlockKind
 from storage.lsm.columns import SILENCE, Columns
 from storage.lsm.compression import Compression
 from storage.lsm.lookup import Lookup

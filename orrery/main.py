@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from orrery.checkers.command import add_check
+from orrery.lsm.command import add_lsm
 from orrery.sim.command import add_sim
 
 DATA_DIR = ".orrery"
@@ -48,6 +49,10 @@ def _run(command: str, options: dict[str, object]) -> int:
         from orrery.sim.command import sim
 
         return sim(**options)  # type: ignore[arg-type]  # names and types are those of add_sim
+    if command == "lsm":
+        from orrery.lsm.command import lsm
+
+        return lsm(**options)  # type: ignore[arg-type]  # names and types are those of add_lsm
     from orrery import commands
     from orrery.errors import OperatorError
     from orrery.terminal import complain
@@ -125,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     health.add_argument("--admin", metavar="HOST:PORT", help="its admin port (default: $ORRERY_ADMIN__LISTEN)")
     add_check(lambda name, text: add(name, text, cluster=False))
     add_sim(lambda name, text: add(name, text, cluster=False))
+    add_lsm(lambda name, text: add(name, text, cluster=False))
     add("version", "print the version", cluster=False)
     return parser
 

@@ -2,9 +2,10 @@
 
 A table file is nothing but blocks, one behind another, and a footer. All integers are little-endian.
 
-    header (36): CRC32C u32 of all behind it, magic 2, kind u8, compression u8, flags u32, stored bytes u32,
-                 raw bytes u32, count u32, prefix bytes u32, key bytes u32, value bytes u32
+    header (32): magic 2, kind u8, compression u8, flags u32, stored bytes u32, raw bytes u32, count u32,
+                 prefix bytes u32, key bytes u32, value bytes u32
     payload:     prefix | [key offsets] | keys | [kinds] | [value offsets] | values
+    CRC32C u32 of all before
 
 All keys begin with the prefix, which the keys column leaves out. A column of lengths that are all the same is one
 number in the header; otherwise the header says LENGTHS_VARY, and count + 1 offsets (u16, or u32 when flagged wide)
@@ -14,7 +15,6 @@ and the block's offset: bytes of another table or another place never validate.
 A lookup does not decode a block: it finds the key in the column, and slices the value out of the bytes.
 """
 
-import enum
 import struct
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -24,61 +24,41 @@ from itertools import accumulate, pairwise
 import google_crc32c
 
 from storage.engine import Corruption
-from storage.lsm.columns import SILENCE, Columns, Entry, Expiring, Operands, Silence
+from storage.lsm.block_shape import (
+    BLOCK_COUNT_MAX,
+    BLOCK_MAGIC,
+    BLOCK_RAW_BYTES_MAX,
+    FRAME_BYTES,
+    HEADER,
+    HEADER_BYTES,
+    LENGTHS_VARY,
+    PLAIN,
+    WIDE_KEYS,
+    WIDE_VALUES,
+    BlockKind,
+    BlockShape,
+)
+from storage.lsm.columns import SILENCE, Columns, Entry, Silence
 from storage.lsm.compression import Compression, compress, decompress
+from storage.lsm.entry_format import DELETED, VALUE, decode_entry, encode_entries
 from storage.lsm.key_ranges import shared_length
 
-BLOCK_MAGIC = b"\xf5B"
-HEADER_BYTES = 36
-LENGTHS_VARY = 0xFFFFFFFF
-"""Instead of a length that all have: offsets follow."""
-BLOCK_RAW_BYTES_MAX = 1 << 30
-"""More than this is taken for damage, and never allocated."""
-BLOCK_COUNT_MAX = 1 << 24
-"""Keys in a block; an index has one for each block of its table."""
-OPERANDS_MAX = 1 << 20
-"""Operands of one entry."""
-
-_PLAIN = 1
-_WIDE_KEYS = 2
-_WIDE_VALUES = 4
-_FLAGS = _PLAIN | _WIDE_KEYS | _WIDE_VALUES
-
-_VALUE = 0
-_DELETED = 1
-_OPERANDS = 2
-_EXPIRING = 3
-
 _CRC = struct.Struct("<I")
-_HEADER = struct.Struct("<2sBBIIIIIII")
-_HEADER_AT = _CRC.size
+_CRC_RESIDUE = 0x48674BC7
+"""What the CRC32C of anything with its own CRC behind it is: checking takes no slice."""
 _MIX = 0x9E3779B97F4A7C15
-_EXPIRES = struct.Struct("<q")
-_COUNT = struct.Struct("<I")
 _PAIR = (struct.Struct("<HH"), struct.Struct("<II"))
 _PREFIX_SHARE = 8
 """A prefix is left out when that saves at least one byte in so many: putting it back costs a step per key."""
 _TRIES_MAX = 8
 """Keys with the same last byte that a lookup compares one by one before it bisects."""
 _CACHED_COUNT_MAX = 1024
-_BLOCK_OVERHEAD_BYTES = 400
-"""What a `Block` in a cache takes beside its bytes."""
+_BLOCK_OVERHEAD_BYTES = 280
+"""What a `Block` in a cache takes beside its bytes, with its place in the cache's queue."""
+_SHAPE_BYTES = 800
+"""What a shape takes that is not shared."""
 _KEY_OVERHEAD_BYTES = 41
 """A `bytes` object and the pointer to it."""
-
-
-class BlockKind(enum.IntEnum):
-    """What a block holds."""
-
-    DATA = 1
-    INDEX = 2
-    FILTER = 3
-    RANGE_DELETES = 4
-    PROPERTIES = 5
-
-
-_KINDS = frozenset(BlockKind)
-_COMPRESSIONS = frozenset(Compression)
 
 
 def _make_cells(length: int, count: int) -> struct.Struct:
@@ -98,157 +78,135 @@ def _offsets(wide: bool, count: int) -> struct.Struct:
     return struct.Struct(f"<{count + 1}{'I' if wide else 'H'}")
 
 
+_shapes: dict[bytes, BlockShape] = {}
+"""Laid out shapes by header: the blocks of a table mostly look the same."""
+_SHAPES_MAX = 1024
+
+
 class Block:
     """A block whose checksum held, in its raw form."""
 
-    __slots__ = (
-        "_data",
-        "_key_bytes",
-        "_keys",
-        "_keys_at",
-        "_kinds_at",
-        "_prefix",
-        "_tails",
-        "_value_bytes",
-        "_value_offsets_at",
-        "_values_at",
-        "_wide_keys",
-        "_wide_values",
-        "count",
-        "kind",
-        "plain",
-        "used",
-    )
+    __slots__ = ("_data", "_keys", "_shape", "_tails", "used")
 
-    def __init__(self, kind: int, flags: int, count: int, lengths: tuple[int, int, int], data: bytes, at: int) -> None:
-        """`data` holds the raw payload from `at` to its end. Raises ValueError with what is wrong."""
-        prefix_bytes, self._key_bytes, self._value_bytes = lengths
-        self.kind = kind
-        self.count = count
-        """How many keys it holds."""
-        self.plain = bool(flags & _PLAIN)
-        """Whether every entry is a value."""
-        self.used = False
-        """A mark that belongs to the cache."""
+    def __init__(self, shape: BlockShape, data: bytes) -> None:
+        self._shape = shape
         self._data = data
-        self._wide_keys = bool(flags & _WIDE_KEYS)
-        self._wide_values = bool(flags & _WIDE_VALUES)
-        self._prefix = data[at : at + prefix_bytes] if prefix_bytes else b""
         self._keys: Sequence[bytes] | None = None
         self._tails: bytes | None = None
-        at += prefix_bytes
-        if self._key_bytes == LENGTHS_VARY:
-            width = 4 if self._wide_keys else 2
-            at += width * (count + 1)
-            self._keys_at = at
-            at += self._last_offset(at, width)
-        else:
-            self._keys_at = at
-            at += count * self._key_bytes
-        self._kinds_at = at
-        if not self.plain:
-            at += count
-        self._value_offsets_at = at
-        if self._value_bytes == LENGTHS_VARY:
-            width = 4 if self._wide_values else 2
-            at += width * (count + 1)
-            self._values_at = at
-            at += self._last_offset(at, width)
-        else:
-            self._values_at = at
-            at += count * self._value_bytes
-        if at != len(data):
-            raise ValueError(f"its columns end at {at}, its bytes at {len(data)}")
+        self.used = False
+        """A mark that belongs to the cache."""
 
-    def _last_offset(self, end: int, width: int) -> int:
-        if end > len(self._data):
-            raise ValueError("its offsets are cut short")
-        return int.from_bytes(self._data[end - width : end], "little")
+    @property
+    def count(self) -> int:
+        """How many keys it holds."""
+        return self._shape.count
+
+    @property
+    def plain(self) -> bool:
+        """Whether every entry is a value."""
+        return self._shape.plain
 
     @property
     def charge_bytes(self) -> int:
         """What it takes in memory once it has been looked into."""
-        own = len(self._data) + _BLOCK_OVERHEAD_BYTES
-        if self._key_bytes == LENGTHS_VARY:
-            own += self._kinds_at - self._keys_at + self.count * (_KEY_OVERHEAD_BYTES + len(self._prefix))
+        shape = self._shape
+        own = len(self._data) + shape.count + _BLOCK_OVERHEAD_BYTES
+        if not shape.is_shared:
+            own += _SHAPE_BYTES
+        if not shape.find_bytes:
+            own += shape.keys_end - shape.keys_at + shape.count * (_KEY_OVERHEAD_BYTES + shape.prefix_bytes)
         return own
 
     def keys(self) -> Sequence[bytes]:
         """All keys. Raises ValueError. O(count), in C where lengths do not vary."""
+        shape = self._shape
         keys: Sequence[bytes]
-        if self._key_bytes == LENGTHS_VARY:
-            at = self._keys_at
-            struct_ = _offsets(self._wide_keys, self.count)
-            keys = _cut(self._data, at, struct_.unpack_from(self._data, at - struct_.size))
+        if shape.key_bytes == LENGTHS_VARY:
+            keys = _cut(self._data, shape.keys_at, shape.count, shape.wide_keys)
         else:
-            keys = _cells(self._key_bytes, self.count).unpack_from(self._data, self._keys_at)
-        prefix = self._prefix
-        return [prefix + key for key in keys] if prefix else keys
+            keys = _cells(shape.key_bytes, shape.count).unpack_from(self._data, shape.keys_at)
+        if shape.prefix_bytes:
+            prefix = self._data[shape.prefix_at : shape.prefix_at + shape.prefix_bytes]
+            return [prefix + key for key in keys]
+        return keys
 
     def entries(self) -> Sequence[Entry]:
         """The entry of each key. Raises ValueError. O(count), in C where lengths do not vary."""
+        shape = self._shape
         values: Sequence[bytes]
-        if self._value_bytes == LENGTHS_VARY:
-            at = self._values_at
-            struct_ = _offsets(self._wide_values, self.count)
-            values = _cut(self._data, at, struct_.unpack_from(self._data, at - struct_.size))
+        if shape.value_bytes == LENGTHS_VARY:
+            values = _cut(self._data, shape.values_at, shape.count, shape.wide_values)
         else:
-            values = _cells(self._value_bytes, self.count).unpack_from(self._data, self._values_at)
-        if self.plain:
+            values = _cells(shape.value_bytes, shape.count).unpack_from(self._data, shape.values_at)
+        if shape.plain:
             return values
-        kinds = self._data[self._kinds_at : self._kinds_at + self.count]
+        kinds = self._data[shape.keys_end : shape.keys_end + shape.count]
         return [
-            value if kind == _VALUE else None if kind == _DELETED and not value else _decode_entry(kind, value)
+            value if kind == VALUE else None if kind == DELETED and not value else decode_entry(kind, value)
             for kind, value in zip(kinds, values, strict=True)
         ]
 
     def value_column(self) -> bytes:
         """The values of all keys, joined."""
-        return self._data[self._values_at :]
+        return self._data[self._shape.values_at : self._shape.values_end]
 
     def columns(self) -> Columns:
         """Keys and entries. Raises ValueError."""
-        return Columns(list(self.keys()), list(self.entries()), self.plain)
+        return Columns(list(self.keys()), list(self.entries()), self._shape.plain)
 
     def find(self, key: bytes) -> Entry | Silence:
         """The entry of `key`, or SILENCE. Raises ValueError. O(log count), or a search for one byte."""
-        length = self._key_bytes
-        if length != LENGTHS_VARY and length:
-            prefix = self._prefix
-            if prefix:
-                if not key.startswith(prefix):
-                    return SILENCE
-                key = key[len(prefix) :]
-            if len(key) != length:
-                return SILENCE
-            tails = self._tails
-            if tails is None:
-                tails = self._tails = self._data[self._keys_at + length - 1 : self._kinds_at : length]
-            last = key[-1]
-            data = self._data
-            at = self._keys_at
-            position = tails.find(last)
-            tries = 0
-            while position >= 0:
-                if data.startswith(key, at + position * length):
-                    if self.plain:
-                        size = self._value_bytes
-                        if size != LENGTHS_VARY:
-                            start = self._values_at + position * size
-                            return data[start : start + size]
-                    return self._entry(position)
-                tries += 1
-                if tries == _TRIES_MAX:
-                    return self._find_by_order(prefix + key if prefix else key)
-                position = tails.find(last, position + 1)
+        # Written out for what is common, nothing but values and no lengths that vary: every step here is a share of a
+        # hot read's microsecond.
+        shape = self._shape
+        if len(key) != shape.quick_bytes:
+            return self._find_slowly(key)
+        tails = self._tails
+        if tails is None:
+            tails = self._cut_tails()
+        position = tails.find(key[-1])
+        if position < 0:
             return SILENCE
+        data = self._data
+        if data.startswith(key, shape.keys_at + position * shape.quick_bytes):
+            at = shape.values_at + position * shape.value_bytes
+            return data[at : at + shape.value_bytes]
+        return self._find_by_tail(key, key, tails.find(key[-1], position + 1))
+
+    def _cut_tails(self) -> bytes:
+        """The last byte of each key: a search for one byte is what runs fastest."""
+        shape = self._shape
+        tails = self._tails = self._data[shape.tails_at : shape.keys_end : shape.find_bytes]
+        return tails
+
+    def _find_slowly(self, key: bytes) -> Entry | Silence:
+        shape = self._shape
+        if not shape.find_bytes:
+            return self._find_by_order(key)
+        prefix_bytes = shape.prefix_bytes
+        if len(key) != prefix_bytes + shape.find_bytes:
+            return SILENCE
+        if not key.startswith(self._data[shape.prefix_at : shape.prefix_at + prefix_bytes]):
+            return SILENCE
+        return self._find_by_tail(key, key[prefix_bytes:], (self._tails or self._cut_tails()).find(key[-1]))
+
+    def _find_by_tail(self, key: bytes, suffix: bytes, position: int) -> Entry | Silence:
+        """Goes on at `position`, where the last byte is that of the key."""
+        data, shape, tails = self._data, self._shape, self._tails
+        assert tails is not None
+        for _ in range(_TRIES_MAX):
+            if position < 0:
+                return SILENCE
+            if data.startswith(suffix, shape.keys_at + position * shape.find_bytes):
+                return self._entry(position)
+            position = tails.find(key[-1], position + 1)
         return self._find_by_order(key)
 
     def _find_by_order(self, key: bytes) -> Entry | Silence:
         keys = self._keys
         if keys is None:
             keys = self.keys()
-            if self._key_bytes == LENGTHS_VARY:
+            if not self._shape.find_bytes:
                 # Charged for from the start, see `charge_bytes`.
                 self._keys = keys
         position = bisect_left(keys, key)
@@ -257,19 +215,20 @@ class Block:
         return self._entry(position)
 
     def _entry(self, position: int) -> Entry:
-        size = self._value_bytes
+        shape = self._shape
+        size = shape.value_bytes
         if size == LENGTHS_VARY:
-            wide = self._wide_values
-            start, end = _PAIR[wide].unpack_from(self._data, self._value_offsets_at + position * (4 if wide else 2))
+            wide = shape.wide_values
+            start, end = _PAIR[wide].unpack_from(self._data, shape.value_offsets_at + position * (4 if wide else 2))
         else:
             start = position * size
             end = start + size
-        at = self._values_at
+        at = shape.values_at
         value = self._data[at + start : at + end]
-        if self.plain:
+        if shape.plain:
             return value
-        kind = self._data[self._kinds_at + position]
-        return value if kind == _VALUE else _decode_entry(kind, value)
+        kind = self._data[shape.keys_end + position]
+        return value if kind == VALUE else decode_entry(kind, value)
 
 
 def encode_block(
@@ -294,10 +253,10 @@ def encode_block(
     values: Sequence[bytes]
     kinds = b""
     if plain or set(map(type, entries)) <= {bytes}:
-        flags |= _PLAIN
+        flags |= PLAIN
         values = entries  # type: ignore[assignment] # all are values, as just looked at
     else:
-        kinds, values = _encode_entries(entries)
+        kinds, values = encode_entries(entries)
     prefix = b""
     if compression is Compression.NONE and count > 1:
         prefix = _prefix_worth_leaving_out(keys, values)
@@ -306,9 +265,9 @@ def encode_block(
             keys = [key[skipped:] for key in keys]
             lengths = (None if lengths[0] is None else lengths[0] - skipped, lengths[1])
     key_bytes, key_offsets, key_column, wide = _column(keys, lengths[0])
-    flags |= _WIDE_KEYS * wide
+    flags |= WIDE_KEYS * wide
     value_bytes, value_offsets, value_column, wide = _column(values, lengths[1])
-    flags |= _WIDE_VALUES * wide
+    flags |= WIDE_VALUES * wide
     raw = b"".join((prefix, key_offsets, key_column, kinds, value_offsets, value_column))
     if len(raw) > BLOCK_RAW_BYTES_MAX or count > BLOCK_COUNT_MAX:
         raise ValueError(f"a block of {count} keys and {len(raw)} bytes is beyond the format's limits")
@@ -318,60 +277,51 @@ def encode_block(
         if len(stored) > len(raw) - len(raw) // 8:
             stored = raw
             compression = Compression.NONE
-    head = _HEADER.pack(
+    head = HEADER.pack(
         BLOCK_MAGIC, kind, compression, flags, len(stored), len(raw), count, len(prefix), key_bytes, value_bytes
     )
     body = head + stored
-    return _CRC.pack(google_crc32c.extend(_seed(table_id, offset), body)) + body
-
-
-def stored_bytes(header: bytes) -> int:
-    """The whole length of the block that begins with these HEADER_BYTES, as far as they can be believed.
-
-    Raises ValueError.
-    """
-    if len(header) < HEADER_BYTES:
-        raise ValueError("the block's header is cut short")
-    magic, kind, compression, flags, stored, raw, count, *_lengths = _HEADER.unpack_from(header, _HEADER_AT)
-    if magic != BLOCK_MAGIC:
-        raise ValueError("no block begins here")
-    if kind not in _KINDS or compression not in _COMPRESSIONS or flags > _FLAGS:
-        raise ValueError("the block's header names a kind, a compression or flags that are not known")
-    if raw > BLOCK_RAW_BYTES_MAX or stored > raw or count > BLOCK_COUNT_MAX:
-        raise ValueError("the block's header names sizes beyond the format's limits")
-    return HEADER_BYTES + int(stored)
+    return body + _CRC.pack(google_crc32c.extend(_seed(table_id, offset), body))
 
 
 def decode_block(data: bytes, *, path: str, offset: int, table_id: int, kind: BlockKind = BlockKind.DATA) -> Block:
     """The block of which `data` is the whole, at `offset` of the file `path`. Raises Corruption."""
+    # The checksum first: everything behind it may then be taken for what was written.
+    if google_crc32c.extend((table_id * _MIX >> 16) + offset & 0xFFFFFFFF, data) != _CRC_RESIDUE:
+        raise Corruption(path, offset, f"{kind.name.lower()} block: its checksum is wrong")
+    header = data[:HEADER_BYTES]
+    shape = _shapes.get(header)
     try:
-        return _decode(data, offset, table_id, kind)
+        if shape is None:
+            shape, data = _shape_of(header, data)
+        elif len(data) != shape.stored_bytes + FRAME_BYTES:
+            raise ValueError(f"it says {shape.stored_bytes} bytes, and has {len(data) - FRAME_BYTES}")
+        elif shape.compression:
+            data = decompress(shape.compression, data[HEADER_BYTES : -_CRC.size], shape.raw_bytes)
+        if shape.kind != kind:
+            raise ValueError(f"it is of kind {shape.kind}")
     except ValueError as error:
         raise Corruption(path, offset, f"{kind.name.lower()} block: {error}") from error
+    return Block(shape, data)
 
 
-def _decode(data: bytes, offset: int, table_id: int, kind: int) -> Block:
-    if len(data) < HEADER_BYTES:
+def _shape_of(header: bytes, data: bytes) -> tuple[BlockShape, bytes]:
+    """The shape of a block, and its raw data. Raises ValueError."""
+    if len(data) < FRAME_BYTES:
         raise ValueError("it is cut short")
-    if google_crc32c.extend(_seed(table_id, offset), data[_HEADER_AT:]) != _CRC.unpack_from(data)[0]:
-        raise ValueError("its checksum is wrong")
-    magic, found_kind, compression, flags, stored, raw_bytes, count, prefix_bytes, key_bytes, value_bytes = (
-        _HEADER.unpack_from(data, _HEADER_AT)
-    )
-    if magic != BLOCK_MAGIC or found_kind != kind or flags > _FLAGS:
-        raise ValueError(f"it is of kind {found_kind} with flags {flags}, where kind {kind} belongs")
-    if stored != len(data) - HEADER_BYTES:
-        raise ValueError(f"it says {stored} bytes, and has {len(data) - HEADER_BYTES}")
-    # No two keys are equal, so all but one have a byte.
-    if raw_bytes > BLOCK_RAW_BYTES_MAX or count > min(BLOCK_COUNT_MAX, raw_bytes + 1):
-        raise ValueError(f"{raw_bytes} bytes, {count} keys are beyond the format's limits")
-    at = HEADER_BYTES
-    if compression != Compression.NONE:
-        data = decompress(compression, data[HEADER_BYTES:], raw_bytes)
-        at = 0
-    if len(data) - at != raw_bytes:
-        raise ValueError(f"it holds {len(data) - at} bytes, and says {raw_bytes}")
-    return Block(found_kind, flags, count, (prefix_bytes, key_bytes, value_bytes), data, at)
+    shape = BlockShape(header)
+    if len(data) != shape.stored_bytes + FRAME_BYTES:
+        raise ValueError(f"it says {shape.stored_bytes} bytes, and has {len(data) - FRAME_BYTES}")
+    if shape.compression:
+        data = decompress(shape.compression, data[HEADER_BYTES : -_CRC.size], shape.raw_bytes)
+    elif shape.raw_bytes != shape.stored_bytes:
+        raise ValueError(f"it says {shape.raw_bytes} bytes, and stores {shape.stored_bytes} as they are")
+    shape.lay_out(data)
+    if shape.is_shared:
+        if len(_shapes) >= _SHAPES_MAX:
+            _shapes.clear()
+        _shapes[header] = shape
+    return shape, data
 
 
 def _seed(table_id: int, offset: int) -> int:
@@ -396,7 +346,10 @@ def _column(cells: Sequence[bytes], length: int | None) -> tuple[int, bytes, byt
     )
 
 
-def _cut(data: bytes, at: int, offsets: tuple[int, ...]) -> list[bytes]:
+def _cut(data: bytes, at: int, count: int, wide: bool) -> list[bytes]:
+    """The `count` cells at `at`, whose offsets stand before them."""
+    cutter = _offsets(wide, count)
+    offsets = cutter.unpack_from(data, at - cutter.size)
     cells = [data[at + start : at + end] for start, end in pairwise(offsets)]
     # Offsets that go back and forth would give cells that overlap: the lengths then add up to more than the last.
     if offsets[0] or sum(map(len, cells)) != offsets[-1]:
@@ -411,48 +364,3 @@ def _prefix_worth_leaving_out(keys: Sequence[bytes], values: Sequence[bytes]) ->
     # The first entry stands for all: this is about what is worth it, not about what is right.
     typical = len(keys[0]) + len(values[0])
     return prefix if len(prefix) * _PREFIX_SHARE >= typical else b""
-
-
-def _encode_entries(entries: Sequence[Entry]) -> tuple[bytes, list[bytes]]:
-    kinds = bytearray(len(entries))
-    values: list[bytes] = []
-    for position, entry in enumerate(entries):
-        if isinstance(entry, bytes):
-            values.append(entry)
-        elif entry is None:
-            kinds[position] = _DELETED
-            values.append(b"")
-        elif isinstance(entry, Expiring):
-            kinds[position] = _EXPIRING
-            values.append(_EXPIRES.pack(entry.expires_ms) + entry.value)
-        else:
-            kinds[position] = _OPERANDS
-            count = len(entry.operands)
-            if count > OPERANDS_MAX:
-                raise ValueError(f"{count} operands on one key are beyond the format's limits")
-            lengths = struct.pack(f"<I{count}I", count, *map(len, entry.operands))
-            values.append(b"".join((lengths, *entry.operands)))
-    return bytes(kinds), values
-
-
-def _decode_entry(kind: int, data: bytes) -> Entry:
-    if kind == _DELETED:
-        if data:
-            raise ValueError("a deletion has a value")
-        return None
-    if kind == _EXPIRING:
-        if len(data) < _EXPIRES.size:
-            raise ValueError("an expiring value is cut short")
-        return Expiring(data[_EXPIRES.size :], _EXPIRES.unpack_from(data)[0])
-    if kind != _OPERANDS:
-        raise ValueError(f"an entry is of kind {kind}")
-    if len(data) < _COUNT.size:
-        raise ValueError("operands are cut short")
-    (count,) = _COUNT.unpack_from(data)
-    start = _COUNT.size * (count + 1)
-    if count > OPERANDS_MAX or start > len(data):
-        raise ValueError("operands are cut short")
-    offsets = tuple(accumulate(struct.unpack_from(f"<{count}I", data, _COUNT.size), initial=0))
-    if start + offsets[-1] != len(data):
-        raise ValueError("operands are cut short")
-    return Operands([data[start + low : start + high] for low, high in pairwise(offsets)])

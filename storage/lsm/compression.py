@@ -22,7 +22,10 @@ def compress(compression: int, raw: bytes) -> bytes:
 
 def decompress(compression: int, stored: bytes, raw_bytes: int) -> bytes:
     """What was compressed, which must be `raw_bytes` long; never allocates more. Raises ValueError."""
-    return _codec(compression)[1](stored, raw_bytes)
+    raw = _codec(compression)[1](stored, raw_bytes)
+    if len(raw) != raw_bytes:
+        raise ValueError(f"it decompresses to {len(raw)} bytes, not {raw_bytes}")
+    return raw
 
 
 _codecs: dict[int, tuple[Callable[[bytes], bytes], Callable[[bytes, int], bytes]]] = {}

@@ -13,19 +13,19 @@ from storage.lsm.table_reader import TableReader
 class SortedRun:
     """A `Layer` of tables. Does not own them."""
 
-    __slots__ = ("_finds", "_largest", "_smallest", "_with_keys", "range_deletes", "tables")
+    __slots__ = ("_finds", "_largest", "_smallest", "range_deletes", "tables", "tables_with_keys")
 
     def __init__(self, tables: Sequence[TableReader]) -> None:
         """The tables in ascending order of their keys. Raises ValueError when they overlap."""
         self.tables = tuple(tables)
-        # A table may hold nothing but range deletes.
-        self._with_keys = [table for table in tables if table.properties.count]
-        self._smallest = [table.properties.smallest for table in self._with_keys]
-        self._largest = [table.properties.largest for table in self._with_keys]
+        self.tables_with_keys = [table for table in tables if table.properties.count]
+        """Those that hold more than range deletes."""
+        self._smallest = [table.properties.smallest for table in self.tables_with_keys]
+        self._largest = [table.properties.largest for table in self.tables_with_keys]
         for smallest, largest in zip(self._smallest[1:], self._largest, strict=False):
             if smallest <= largest:
                 raise ValueError(f"tables of one run overlap at {smallest!r}")
-        self._finds = [table.find_hashed for table in self._with_keys]
+        self._finds = [table.find_hashed for table in self.tables_with_keys]
         self.range_deletes: list[tuple[bytes, bytes]] = coalesce(
             pair for table in tables for pair in table.range_deletes
         )
@@ -47,10 +47,10 @@ class SortedRun:
         """What lies in low <= key < high. Raises Corruption."""
         first = 0 if low is None else bisect_left(self._largest, low)
         end = len(self._smallest) if high is None else bisect_left(self._smallest, high)
-        tables = self._with_keys[first:end]
+        tables = self.tables_with_keys[first:end]
         for table in reversed(tables) if reverse else tables:
             yield from table.columns(low, high, reverse=reverse)
 
     def overlapping(self, low: bytes, high: bytes) -> list[TableReader]:
         """The tables with keys in low <= key <= high: here both ends count."""
-        return self._with_keys[bisect_left(self._largest, low) : bisect_right(self._smallest, high)]
+        return self.tables_with_keys[bisect_left(self._largest, low) : bisect_right(self._smallest, high)]

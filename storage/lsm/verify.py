@@ -15,7 +15,8 @@ from xxhash import xxh3_64_intdigest
 
 from runtime.disk import File
 from storage.engine import Corruption
-from storage.lsm.block import BLOCK_MAGIC, HEADER_BYTES, Block, BlockKind, decode_block, stored_bytes
+from storage.lsm.block import Block, decode_block
+from storage.lsm.block_shape import BLOCK_MAGIC, FRAME_BYTES, HEADER_BYTES, BlockKind, stored_bytes
 from storage.lsm.columns import Columns
 from storage.lsm.table_format import FOOTER_BYTES, ID_DIGITS, Footer, TableProperties
 from structures.blocked_bloom import BlockedBloom
@@ -26,9 +27,7 @@ _SEARCH_BYTES = 1 << 20
 """Read at once when looking for the next block."""
 _PROPERTIES_WITHIN_BYTES = 1 << 20
 """How far before the end of the file the properties are looked for when the footer is damaged."""
-_MAGIC_BEFORE_BYTES = 4
-"""A block's header begins with its checksum."""
-_KIND_AT = _MAGIC_BEFORE_BYTES + len(BLOCK_MAGIC)
+_KIND_AT = len(BLOCK_MAGIC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +136,8 @@ class TableExamination:
         data = await self._file.pread(_PROPERTIES_WITHIN_BYTES, start)
         mark = BLOCK_MAGIC + bytes([BlockKind.PROPERTIES])
         at = data.rfind(mark)
-        while at >= _MAGIC_BEFORE_BYTES:
-            offset = start + at - _MAGIC_BEFORE_BYTES
-            found = self._guess_table_id(data[at - _MAGIC_BEFORE_BYTES :], offset)
+        while at >= 0:
+            found = self._guess_table_id(data[at:], start + at)
             if found is not None:
                 return found
             at = data.rfind(mark, 0, at)
@@ -151,7 +149,7 @@ class TableExamination:
             block = data[: stored_bytes(data[:HEADER_BYTES])]
         except ValueError:
             return None
-        digits = block[-ID_DIGITS:]
+        digits = block[: HEADER_BYTES - FRAME_BYTES][-ID_DIGITS:]
         if not digits.isdigit():
             return None
         candidate = int(digits)
@@ -265,12 +263,11 @@ class TableExamination:
         """Where the next block whose checksum holds begins; `end` when there is none."""
         assert self._table_id is not None
         while offset < end:
-            data = await self._file.pread(min(_SEARCH_BYTES, end - offset) + _KIND_AT, offset)
-            at = data.find(BLOCK_MAGIC, _MAGIC_BEFORE_BYTES)
+            data = await self._file.pread(min(_SEARCH_BYTES + len(BLOCK_MAGIC) - 1, end - offset), offset)
+            at = data.find(BLOCK_MAGIC)
             while at >= 0:
-                start = offset + at - _MAGIC_BEFORE_BYTES
-                if await self._is_block(start, end):
-                    return start
+                if await self._is_block(offset + at, end):
+                    return offset + at
                 at = data.find(BLOCK_MAGIC, at + 1)
             offset += _SEARCH_BYTES
         return end

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.engine import Corruption
-from storage.lsm.block import HEADER_BYTES, Block, BlockKind, decode_block, encode_block, stored_bytes
+from storage.lsm.block import Block, decode_block, encode_block
+from storage.lsm.block_shape import HEADER_BYTES, BlockKind, stored_bytes
 from storage.lsm.columns import SILENCE, Entry, Expiring, Operands
 from storage.lsm.compression import Compression
 
@@ -125,7 +126,7 @@ def test_equal_last_bytes_are_still_found() -> None:
 def seal(head: bytes, stored: bytes) -> bytes:
     """A block with a checksum that holds, whatever it says."""
     seed = (TABLE_ID * 0x9E3779B97F4A7C15 >> 16) + OFFSET & 0xFFFFFFFF
-    return struct.pack("<I", google_crc32c.extend(seed, head + stored)) + head + stored
+    return head + stored + struct.pack("<I", google_crc32c.extend(seed, head + stored))
 
 
 @given(
