@@ -1,4 +1,4 @@
-"""`orrery btree`: looks into an engine's directory. Exit code 0 when it is whole, 1 when not, 2 when it cannot be read."""
+"""`orrery btree`: looks into an engine's directory. Exit code 0: it is whole; 1: it is not; 2: it cannot be read."""
 
 import argparse
 import sys
@@ -33,19 +33,18 @@ def add_btree(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
 def btree(action: str, path: str, json: bool) -> int:
     """Runs one of the actions."""
     import asyncio
-    import os
+    from pathlib import Path
 
     from runtime.real import RealDisk
     from storage.btree.opening import FILE_NAME
     from storage.btree.verify import verify
 
-    directory = os.path.abspath(path)
-    if not os.path.isfile(os.path.join(directory, FILE_NAME)):
+    directory = Path(path).resolve()
+    if not (directory / FILE_NAME).is_file():
         return _unreadable(path, f"there is no file {FILE_NAME!r} in it", as_json=json)
-    root, name = os.path.split(directory)
 
     async def look() -> "Report":
-        return await verify(RealDisk(root), name, values=action == "verify")
+        return await verify(RealDisk(str(directory.parent)), directory.name, values=action == "verify")
 
     try:
         report = asyncio.run(look())
@@ -79,8 +78,8 @@ def _tell(report: "Report", path: str, action: str) -> None:
         print(f"  keys {report.key_bytes:,} bytes, values {report.value_bytes:,} bytes")
         print(
             f"  {report.pages:,} pages of {report.page_bytes}: {report.leaf_pages:,} leaves ({fill:.0%} filled), "
-            f"{report.branch_pages:,} branches, {report.large_pages:,} of large values, {report.map_pages:,} of the map, "
-            f"{report.free_pages:,} free"
+            f"{report.branch_pages:,} branches, {report.large_pages:,} of large values, "
+            f"{report.map_pages:,} of the map, {report.free_pages:,} free"
         )
         if report.operator:
             print(f"  merge operator {report.operator}")

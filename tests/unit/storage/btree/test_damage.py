@@ -20,7 +20,7 @@ FILE = "data/pages"
 
 
 async def written(disk: SimDisk, *, keys: int = 600) -> dict[bytes, bytes]:
-    engine = await BTreeEngine.open(disk, "data", operator=Append())
+    engine = await BTreeEngine.open(disk, "data", operator=Append(), page_bytes=PAGE)
     content = {
         b"key%05d" % number: bytes([number % 256]) * (9000 if number % 97 == 0 else 60) for number in range(keys)
     }
@@ -157,7 +157,7 @@ async def test_a_meta_that_is_rotten_twice_is_refused() -> None:
 async def test_a_write_that_the_disk_lost_is_seen() -> None:
     """The page is whole, has its number and its checksum; and it is an old one."""
     disk = SimDisk(random.Random(1))
-    engine = await BTreeEngine.open(disk, "data")
+    engine = await BTreeEngine.open(disk, "data", page_bytes=PAGE)
     engine.put(b"key", b"old")
     await engine.flush()
     old = disk.content(FILE)
