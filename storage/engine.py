@@ -176,3 +176,4 @@ class Corruption(OSError):
         super().__init__(f"{path}: corrupt at offset {offset}: {what}")
         self.path = path
         self.offset = offset
+        self.what = what
