@@ -9,7 +9,7 @@ so that writes, snapshots and crashes fall between any two operations of a flush
 
 import asyncio
 import random
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
@@ -59,6 +59,14 @@ class DurableEngineMachine(EngineMachine):
 
     def run(self, work: Awaitable[T]) -> T:
         return self.loop.run_until_complete(work)
+
+    def run_here(self, call: Callable[[], T]) -> T:
+        """On the loop, since a write may begin work in the background."""
+
+        async def make() -> T:
+            return call()
+
+        return self.run(make())
 
     async def open(self, path: str) -> DurableEngine:
         """Opens the engine on `disk`, with small limits, so that a short history meets all of them."""
