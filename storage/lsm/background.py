@@ -9,17 +9,16 @@ next opening removes. Any error ends the engine: nothing is known of the files a
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
-from itertools import chain
 from typing import Protocol
 
 from runtime.failpoints import failpoint, register
 from storage.engine import MergeOperator
-from storage.lsm.building import BuildOptions, Place, build
-from storage.lsm.catalog import Edit, TableMeta, runs_of
-from storage.lsm.columns import Columns, Layer
+from storage.lsm.building import BuildOptions, Place
+from storage.lsm.catalog import Edit, TableMeta
+from storage.lsm.columns import Columns
+from storage.lsm.compaction import CompactionWorker, Job, WorkerLost, compact, numbers_for, write_merged
 from storage.lsm.manifest import Manifest
 from storage.lsm.memtable import Memtable
-from storage.lsm.merging import Purpose, merge_bulk
 from storage.lsm.operations_log import OperationsLog
 from storage.lsm.options import LsmOptions
 from storage.lsm.picking import Plan, Pressure, pick, pick_everything, pressure
@@ -27,8 +26,7 @@ from storage.lsm.rate_limit import RateLimit
 from storage.lsm.stalls import Pace, pace
 from storage.lsm.statistics import Counters
 from storage.lsm.tables import Tables
-from storage.lsm.version import Table, Version, bulk
-from structures.range_set import RangeSet
+from storage.lsm.version import Table, Version
 
 FLUSH_BEGIN = register("lsm.flush.begin")
 FLUSH_BUILT = register("lsm.flush.built")
@@ -82,6 +80,7 @@ class Background:
         options: LsmOptions,
         building: BuildOptions,
         operator: MergeOperator | None,
+        worker: CompactionWorker | None,
     ) -> None:
         self.counters = Counters()
         self.rate = RateLimit(options.compaction_rate_bytes_s)
@@ -95,6 +94,7 @@ class Background:
         self._options = options
         self._building = building
         self._operator = operator
+        self._worker = worker
         self._editing = asyncio.Lock()
         self._flusher: asyncio.Task[None] | None = None
         self._compactor: asyncio.Task[None] | None = None
@@ -181,11 +181,15 @@ class Background:
 
     def pace(self) -> Pace:
         """What writers have to do now."""
-        frozen_bytes = sum(memtable.bytes_taken for memtable in self._memory.frozen())
-        waiting = frozen_bytes // self._options.memtable_bytes_max
         if self.log is not None and self.log.unwritten_bytes > UNWRITTEN_LOG_BYTES_MAX:
             return Pace(False, self._options.slowdown_ms, "the log is behind")
-        return pace(waiting, self._pressure, self._options)
+        return pace(self.waiting_memtables, self._pressure, self._options)
+
+    @property
+    def waiting_memtables(self) -> int:
+        """How many full memtables wait to be flushed; small ones count by their bytes."""
+        frozen_bytes = sum(memtable.bytes_taken for memtable in self._memory.frozen())
+        return frozen_bytes // self._options.memtable_bytes_max
 
     @property
     def pressure(self) -> Pressure:
@@ -213,8 +217,16 @@ class Background:
 
     def _start(self, work: Work, name: str, ended: Callable[[], None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(self._guarded(work), name=name)
-        task.add_done_callback(lambda _task: ended())
+        task.add_done_callback(partial(self._task_ended, ended))
         return task
+
+    def _task_ended(self, ended: Callable[[], None], task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Not a failure of the disk but of the engine: no reason to go on as if nothing had happened.
+            failure = OSError(f"background work failed: {error!r}")
+            failure.__cause__ = error
+            self.fail(failure)
+        ended()
 
     async def _guarded(self, work: Work) -> None:
         try:
@@ -256,7 +268,16 @@ class Background:
         bottom = not self._version.tables
         run = self._tables.next_number()
         sources = [_as_bulk(memtable) for memtable in sealed]
-        metas = await self._build(sealed, sources, Place(level=0, run=run, now_ms=self._memory.now_ms()), bottom=bottom)
+        metas = await write_merged(
+            self._tables,
+            sealed,
+            sources,
+            Place(level=0, run=run, now_ms=self._memory.now_ms()),
+            self._building,
+            operator=self._operator,
+            bottom=bottom,
+            rate=None,
+        )
         failpoint(FLUSH_BUILT)
         log_lsn = sealed[0].last_lsn
         if self.log is not None:
@@ -288,10 +309,7 @@ class Background:
             return
         version = self._version.hold()
         try:
-            runs = [version.run_of(metas) for metas in runs_of(list(plan.inputs))]
-            sources = [bulk(run) for run in runs]
-            place = Place(level=plan.level, run=plan.run, now_ms=self._memory.now_ms())
-            metas = await self._build(runs, sources, place, bottom=plan.bottom, rate=self.rate)
+            metas = await self._merge_tables(plan, version)
             failpoint(COMPACT_BUILT)
             await self._commit(Edit(added=tuple(metas), removed=removed), self._memory.change_version)
         finally:
@@ -301,31 +319,47 @@ class Background:
         self.counters.compaction_read_bytes += sum(meta.size_bytes for meta in plan.inputs)
         self.counters.compaction_written_bytes += sum(meta.size_bytes for meta in metas)
 
+    async def _merge_tables(self, plan: Plan, version: Version) -> list[TableMeta]:
+        """Here, or in the worker's process."""
+        place = Place(level=plan.level, run=plan.run, now_ms=self._memory.now_ms())
+        if self._worker is not None:
+            try:
+                return await self._merge_elsewhere(self._worker, plan, place)
+            except WorkerLost:
+                # The numbers that it had are spent. From here on the work is done at home.
+                self._worker = None
+        return await compact(
+            self._tables,
+            version,
+            plan.inputs,
+            place,
+            self._building,
+            operator=self._operator,
+            bottom=plan.bottom,
+            rate=self.rate,
+        )
+
+    async def _merge_elsewhere(self, worker: CompactionWorker, plan: Plan, place: Place) -> list[TableMeta]:
+        # Durably set aside: should this process end before the worker does, its files take nobody's numbers.
+        first_number = self._tables.reserve(numbers_for(plan))
+        await self._commit(Edit(), self._memory.change_version)
+        return await worker.run(
+            Job(
+                path=self._tables.path,
+                inputs=plan.inputs,
+                first_number=first_number,
+                place=place,
+                bottom=plan.bottom,
+                building=self._building,
+                operator=self._operator,
+                rate_bytes_s=self._options.compaction_rate_bytes_s,
+            )
+        )
+
     async def _move(self, plan: Plan, removed: tuple[int, ...]) -> None:
         moved = tuple(meta.at(plan.level, plan.run) for meta in plan.inputs)
         await self._commit(Edit(added=moved, removed=removed), self._memory.change_version)
         self.counters.moves += 1
-
-    async def _build(
-        self,
-        layers: Sequence[Layer],
-        sources: Sequence[AsyncIterator[Columns]],
-        place: Place,
-        *,
-        bottom: bool,
-        rate: RateLimit | None = None,
-    ) -> list[TableMeta]:
-        """Writes what layers hold; `sources` gives the columns of each."""
-        range_deletes = [layer.range_deletes for layer in layers]
-        merged = merge_bulk(
-            sources,
-            range_deletes,
-            purpose=Purpose.BOTTOM if bottom else Purpose.MIDDLE,
-            operator=self._operator,
-            now_ms=place.now_ms,
-        )
-        kept = RangeSet(() if bottom else chain.from_iterable(range_deletes))
-        return await build(self._tables, merged, kept, self._building, place, rate=rate)
 
     # The step that counts
 

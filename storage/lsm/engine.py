@@ -12,6 +12,7 @@ from storage.lsm.building import BuildOptions
 from storage.lsm.catalog import Edit
 from storage.lsm.checkpoint import write_checkpoint
 from storage.lsm.columns import Expiring
+from storage.lsm.compaction import CompactionWorker
 from storage.lsm.content import Content
 from storage.lsm.manifest import Manifest
 from storage.lsm.operations_log import Logged, OperationsLog, decode_operations
@@ -24,6 +25,9 @@ from storage.wal import Wal, WalCorrupted
 
 LOG_DIRECTORY = "log"
 LOG_RECORD_BYTES_MAX = 64 << 20
+TURNS_MAX_LOG2 = 3
+"""A writer gives way for 1, 2, 4 or 8 turns of the loop every STEP_BYTES, by how many memtables wait. A turn takes a
+flush about as far as half a step goes, so that it keeps up once two memtables wait."""
 
 
 class OperatorMismatch(ValueError):
@@ -52,11 +56,13 @@ class LsmEngine(Content):
         options: LsmOptions | None = None,
         operator: MergeOperator | None = None,
         cache: BlockCache | None = None,
+        worker: CompactionWorker | None = None,
     ) -> "LsmEngine":
         """Opens the engine in the directory `path`, or makes it.
 
-        `cache` may be shared among engines. Raises Corruption for what is damaged, OperatorMismatch when the data was
-        written with another merge operator, OSError. O(tables), and with a log O(what was not flushed).
+        `cache` may be shared among engines, and so may `worker`, which takes compactions to another process. Raises
+        Corruption for what is damaged, OperatorMismatch when the data was written with another merge operator, OSError.
+        O(tables), and with a log O(what was not flushed).
         """
         options = options or LsmOptions()
         manifest = await Manifest.open(
@@ -92,6 +98,7 @@ class LsmEngine(Content):
                 options=options,
                 building=building,
                 operator=operator,
+                worker=worker,
             )
             if options.wal or await disk.exists(f"{path}/{LOG_DIRECTORY}"):
                 await engine._open_log()
@@ -161,29 +168,29 @@ class LsmEngine(Content):
 
     async def throttle(self) -> None:
         """Waits while writes run further ahead of the disk than the options allow. Raises what the background did."""
-        background = self._background
-        if background.failure is not None:
-            raise background.failure
-        pace = background.pace()
-        if pace.stop or pace.delay_ms:
-            await self._stall()
-        elif self._turn_due:
-            # Flushes and compactions have their turn, however busy the writer is.
-            self._turn_due = False
-            await asyncio.sleep(0)
+        if self._failure is not None:
+            raise self._failure
+        if self._turn_due:
+            await self._give_way()
 
-    async def _stall(self) -> None:
+    async def _give_way(self) -> None:
+        """Gives the background its turns: the more, the more it has before it."""
         background = self._background
         begin_s = self._clock.monotonic_s()
         pace = background.pace()
         if pace.stop:
             background.counters.stops += 1
+            # The flag stays up meanwhile, so that other writers stop here, too.
             while background.pace().stop:
                 background.flush_wanted()
                 background.compaction_wanted()
                 await background.progress()
-        else:
+        elif pace.delay_ms:
             await asyncio.sleep(pace.delay_ms / 1000)
+        else:
+            for _ in range(1 << min(background.waiting_memtables, TURNS_MAX_LOG2)):
+                await asyncio.sleep(0)
+        self._turn_due = False
         background.counters.stalls.observe((self._clock.monotonic_s() - begin_s) * 1000)
 
     async def flush(self) -> None:

@@ -37,8 +37,8 @@ class LsmOptions:
     """From so many bytes above what the levels should hold writers are slowed down."""
     pending_compaction_bytes_stop: int = 4 << 30
     """At so many writers stand still."""
-    slowdown_ms: float = 2.0
-    """What a slowed writer waits at the least in a call of `throttle`; up to ten times that near the stop."""
+    slowdown_ms: float = 5.0
+    """What a slowed writer waits in `throttle` every two megabytes at the least; up to ten times that near the stop."""
     level1_bytes: int = 256 << 20
     """What level 1 should hold at most."""
     level_growth: int = 10

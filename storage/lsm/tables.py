@@ -30,6 +30,11 @@ class Tables:
         self._next_number += 1
         return self._next_number - 1
 
+    def reserve(self, count: int) -> int:
+        """Sets numbers aside. The first of them."""
+        self._next_number += count
+        return self._next_number - count
+
     def peek_number(self) -> int:
         """What `next_number` will give."""
         return self._next_number
