@@ -5,12 +5,16 @@ from dataclasses import replace
 from typing import ClassVar
 
 from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
 
-from runtime.sim import SeededRandomness
+from runtime.failpoints import arm, disarm_all, sites
+from runtime.sim import PowerLost, SeededRandomness
 from storage.engine import DurableEngine
 from storage.lsm import CompactionPolicy, Compression, LsmEngine, LsmOptions
 from storage.merge_operators import Append
-from tests.unit.storage.engine_suite.durable import DurableEngineMachine
+from tests.unit.storage.engine_suite.durable import CALM_WRITES_MIN, DurableEngineMachine
+from tests.unit.storage.engine_suite.machine import CHANGES, Change
 
 SMALL = LsmOptions(
     memtable_bytes_max=20_000,
@@ -50,9 +54,52 @@ class LsmMachine(DurableEngineMachine):
             operator=Append(),
         )
 
+    @rule()
+    def compact(self) -> None:
+        number = self.first + len(self.states) - 1
+        self.run(self.lsm.compact())
+        self.flushed(number)
 
-TestLeveled = LsmMachine.TestCase
-TestLeveled.settings = SETTINGS
+    @precondition(lambda self: self.calm >= CALM_WRITES_MIN)
+    @rule(
+        site=st.sampled_from([site for site in sites() if site.startswith("lsm.")]),
+        skip=st.integers(0, 2),
+        what=st.sampled_from(["flush", "compact", "checkpoint"]),
+        changes=st.lists(CHANGES, min_size=1, max_size=4),
+    )
+    def crash_at(self, site: str, skip: int, what: str, changes: list[Change]) -> None:
+        """The power is lost at a named place of a flush, a compaction, or a switch of the manifest."""
+
+        def lose() -> None:
+            self.disk.power_lost = True
+            raise PowerLost
+
+        self.crashes += 1
+        for change in changes:
+            self.write_one(change)
+        number = self.first + len(self.states) - 1
+        arm(site, lose, skip=skip, first=1)
+        try:
+            if what == "flush":
+                self.run(self.lsm.flush())
+            elif what == "compact":
+                self.run(self.lsm.compact())
+            else:
+                self.run(self.lsm.checkpoint(f"copies/at-{self.crashes}"))
+        except OSError as error:
+            if not self.disk.power_lost:
+                raise AssertionError("only a power loss may break it") from error
+        else:
+            if what != "checkpoint":
+                self.flushed(number)
+        finally:
+            disarm_all()
+        self.lose_power([])
+
+    @property
+    def lsm(self) -> LsmEngine:
+        assert isinstance(self.engine, LsmEngine)
+        return self.engine
 
 
 class TieredMachine(LsmMachine):
@@ -63,6 +110,8 @@ class LoggedMachine(LsmMachine):
     options = replace(SMALL, wal=True, compression=Compression.ZSTD, wal_segment_bytes=70_000, batch_bytes_max=60_000)
 
 
+TestLeveled = LsmMachine.TestCase
+TestLeveled.settings = SETTINGS
 TestTiered = TieredMachine.TestCase
 TestTiered.settings = SETTINGS
 TestLogged = LoggedMachine.TestCase
