@@ -257,11 +257,18 @@ class BTreeEngine:
 
     def _begin(self) -> None:
         self._committing = asyncio.get_running_loop().create_task(self._commit(), name=f"btree-commit {self._path}")
+        self._committing.add_done_callback(self._commit_done)
+
+    def _commit_done(self, task: "asyncio.Task[None]") -> None:
+        if self._committing is task:
+            # Cancelled before its first step, as when a loop shuts down: nobody else would tell those who wait.
+            self._committing = None
+            self.tree.failure = OSError(errno.EIO, "a commit was broken off before it began")
 
     async def _turn(self) -> None:
         """Waits for the commit under way. Who is cancelled while waiting does not take the commit along."""
         if self._committing is not None:
-            await asyncio.shield(self._committing)
+            await asyncio.wait([self._committing])
 
     async def _commit(self) -> None:
         tree = self.tree

@@ -236,7 +236,17 @@ class Wal:
     def _start_flusher(self) -> None:
         self._clear_timer()
         if self._flusher is None and self._failure is None and not self._closing:
-            self._flusher = asyncio.get_running_loop().create_task(self._guarded(self._flush), name="wal-flush")
+            self._start(self._flush, "wal-flush")
+
+    def _start(self, work: Callable[[], Coroutine[object, None, None]], name: str) -> None:
+        self._flusher = asyncio.get_running_loop().create_task(self._guarded(work), name=name)
+        self._flusher.add_done_callback(self._flusher_done)
+
+    def _flusher_done(self, flusher: "asyncio.Task[None]") -> None:
+        if self._flusher is flusher:
+            # Cancelled before its first step, as when a loop shuts down: nobody else would tell those who wait.
+            self._flusher = None
+            self._poison(SyncFailed(5, "the log's writer was stopped before it began"))
 
     def _set_timer(self, delay_s: float, callback: Callable[[], None]) -> None:
         self._clear_timer()
@@ -289,8 +299,7 @@ class Wal:
     def _start_marking(self) -> None:
         self._timer = None
         if self._flusher is None and self._failure is None and not self._closing:
-            loop = asyncio.get_running_loop()
-            self._flusher = loop.create_task(self._guarded(self._mark_and_flush), name="wal-mark")
+            self._start(self._mark_and_flush, "wal-mark")
 
     async def _mark_and_flush(self) -> None:
         if self._marked_offset != self._offset:

@@ -343,3 +343,17 @@ async def test_power_lost_while_a_file_is_made() -> None:
         assert (await BTreeEngine.open(disk, "a/b/c")).get(b"a") == b"b"
     else:
         raise AssertionError("the opening took more operations than the test allows for")
+
+
+async def test_a_commit_that_is_cancelled_before_it_began_is_told_to_all_who_wait() -> None:
+    engine = await opened()
+    engine.put(b"a", b"b")
+    waiting = asyncio.create_task(engine.flush())
+    while not (commits := [task for task in asyncio.all_tasks() if task.get_name().startswith("btree-commit")]):
+        await asyncio.sleep(0)
+    commits[0].cancel()
+    with pytest.raises(OSError, match="broken off"):
+        await waiting
+    with pytest.raises(OSError, match="broken off"):
+        engine.put(b"c", b"d")
+    await engine.close()
