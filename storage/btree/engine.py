@@ -181,7 +181,10 @@ class BTreeEngine:
 
     def write(self, batch: WriteBatch) -> None:
         """Applies all of a batch, or none of it. Raises NoMergeOperator, ValueError, Corruption."""
-        if not batch.plain and any(type(operation) is Merge for _key, operation in batch.operations):
+        if batch.plain:
+            self.tree.write(dict(batch.operations))  # type: ignore[arg-type]  # there is nothing but bytes and None
+            return
+        if any(type(operation) is Merge for _key, operation in batch.operations):
             self._need_operator()
         self._atomically(lambda: self._apply(batch))
 
@@ -234,6 +237,9 @@ class BTreeEngine:
         tree = self.tree
         if tree.changed_bytes * 2 >= self._changed_bytes_max and self._committing is None:
             self._begin()
+        if self._committing is not None:
+            # The commit has its turn, however busy the writer is.
+            await asyncio.sleep(0)
         while self._committing is not None and tree.changed_bytes + self._committing_bytes > self._changed_bytes_max:
             await self._turn()
             self._check()

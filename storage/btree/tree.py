@@ -169,11 +169,100 @@ class Tree:
         del node.keys[position]
         node.size -= len(key) + stored_bytes(value) + LEAF_ENTRY_OVERHEAD_BYTES
         self._retire_value(value)
-        changed: Node = node
-        while path and changed.size < self._small:
+        self._shrunk(node, path)
+
+    def write(self, changes: dict[bytes, bytes | None]) -> None:
+        """Sets and (where the value is None) removes many keys, all or none. Raises as `put` does.
+
+        In the order of the keys, so that those of one leaf cost one way down. First every leaf is made the writer's
+        own, which is all that can fail; only then anything is changed.
+        """
+        if self.failure is not None:
+            raise self.failure
+        entry_bytes_max, key_bytes_max = self._entry_bytes_max, self._key_bytes_max
+        stored: dict[bytes, Value] = {}
+        for key, value in changes.items():
+            if value is not None and (
+                len(key) + len(value) + LEAF_ENTRY_OVERHEAD_BYTES > entry_bytes_max or len(key) > key_bytes_max
+            ):
+                stored[key] = self._large(key, value)
+        keys = sorted(changes)
+        position = 0
+        while position < len(keys):
+            _leaf, _path, bound = self._descend(keys[position])
+            position = len(keys) if bound is None else bisect_left(keys, bound, position)
+        position = 0
+        while position < len(keys):
+            leaf, path, bound = self._descend(keys[position])
+            end = len(keys) if bound is None else bisect_left(keys, bound, position)
+            position = self._change_leaf(leaf, path, keys, position, end, changes, stored)
+
+    def _change_leaf(
+        self,
+        leaf: Leaf,
+        path: Path,
+        keys: list[bytes],
+        position: int,
+        end: int,
+        changes: dict[bytes, bytes | None],
+        larges: dict[bytes, Value],
+    ) -> int:
+        """Makes the changes of keys[position:end], which all belong to `leaf`, until it is split. How far it came."""
+        leaf_keys, values, capacity = leaf.keys, leaf.values, self._capacity
+        place = 0
+        for number in range(position, end):
+            key = keys[number]
+            value = changes[key]
+            place = bisect_left(leaf_keys, key, place)
+            there = place < len(leaf_keys) and leaf_keys[place] == key
+            if there:
+                before = values[place]
+                leaf.size -= stored_bytes(before)
+                self._retire_value(before)
+            if value is None:
+                if there:
+                    del leaf_keys[place], values[place]
+                    leaf.size -= len(key) + LEAF_ENTRY_OVERHEAD_BYTES
+                continue
+            large = larges.get(key) if larges else None
+            if large is not None:
+                leaf.large = True
+                leaf.size += stored_bytes(large)
+            else:
+                leaf.size += len(value)
+            if there:
+                values[place] = value if large is None else large
+            else:
+                leaf_keys.insert(place, key)
+                values.insert(place, value if large is None else large)
+                leaf.size += len(key) + LEAF_ENTRY_OVERHEAD_BYTES
+            if leaf.size > capacity:
+                self._split(leaf, path, appended=place == len(leaf_keys) - 1)
+                return number + 1
+        if leaf.size < self._small:
+            self._shrunk(leaf, path)
+        return end
+
+    def _descend(self, key: bytes) -> tuple[Leaf, Path, bytes | None]:
+        """The leaf of `key`, made the writer's own; the way to it; and from which key on they belong elsewhere."""
+        path: Path = []
+        bound: bytes | None = None
+        node = self._own_root()
+        while type(node) is Branch:
+            index = bisect_right(node.keys, key)
+            if index < len(node.keys):
+                bound = node.keys[index]
+            path.append((node, index))
+            node = self._own_child(node, index)
+        assert type(node) is Leaf
+        return node, path, bound
+
+    def _shrunk(self, node: Node, path: Path) -> None:
+        """Merges what has become small, upwards."""
+        while path and node.size < self._small:
             branch, index = path.pop()
             self._rebalance(branch, index)
-            changed = branch
+            node = branch
         self._lower()
 
     def delete_range(self, low: bytes, high: bytes) -> None:
