@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 from bench.rpc.plot import bars
-from bench.storage.worker import PARTS, PEERS, Figures
+from bench.storage.worker import CPU, PARTS, PEERS, Figures
 
 ENGINES = ("dict", "btree", "lsm", "lsm+wal", "rocksdb", "rocksdb+wal", "lmdb")
 PEERS_PYTHON = Path("build/peers/bin/python")
@@ -86,25 +86,34 @@ def shown(value: float) -> str:
 
 
 def table(results: dict[str, Figures]) -> str:
-    names: list[str] = []
-    for figures in results.values():
-        names += [name for name in figures if name not in names]
-    names.sort(key=lambda name: RATES.index(name) if name in RATES else len(RATES))
+    """Rates first, then the CPU time behind each, then the rest."""
+    rates = [name for name in RATES if any(name in figures for figures in results.values())]
     lines = ["| | " + " | ".join(results) + " |", "|---|" + "--:|" * len(results)]
-    for name in names:
-        row = []
-        for engine, figures in results.items():
-            value = figures.get(name)
-            if value is None:
-                row.append("")
-                continue
-            # A synced put needs a log or a commit, so the one with a log is everybody's measure.
-            base = "rocksdb+wal" if name.startswith("synced") else base_of(engine)
-            other = results.get(base, {}).get(name)
-            ratio = f" ({value / other:.2f}x)" if name in RATES and other and engine != base else ""
-            row.append(shown(value) + ratio)
-        lines.append(f"| {name}{', per s' if name in RATES else ''} | " + " | ".join(row) + " |")
+    lines += [row(results, name, f"{name}, per s", inverted=False) for name in rates]
+    lines += [row(results, name + CPU, name + CPU, inverted=True) for name in rates]
+    others: list[str] = []
+    for figures in results.values():
+        others += [name for name in figures if name not in others and name not in RATES and not name.endswith(CPU)]
+    lines += [row(results, name, name, inverted=None) for name in others]
     return "\n".join(lines)
+
+
+def row(results: dict[str, Figures], name: str, title: str, *, inverted: bool | None) -> str:
+    """A line; with the ratio to RocksDB, unless `inverted` is None. Above 1 is better than RocksDB, always."""
+    cells = []
+    for engine, figures in results.items():
+        value = figures.get(name)
+        if value is None:
+            cells.append("")
+            continue
+        # A synced put needs a log or a commit, so the one with a log is everybody's measure.
+        base = "rocksdb+wal" if name.startswith("synced") else base_of(engine)
+        other = results.get(base, {}).get(name)
+        cell = shown(value)
+        if inverted is not None and other and value and engine != base:
+            cell += f" ({other / value if inverted else value / other:.2f}x)"
+        cells.append(cell)
+    return f"| {title} | " + " | ".join(cells) + " |"
 
 
 def main() -> None:
@@ -134,7 +143,8 @@ def main() -> None:
         "",
         f"The disk syncs {syncs:,.0f} appends of 4 KiB a second, one at a time.",
         "",
-        "In brackets: the ratio to RocksDB under the same promise.",
+        "In brackets: the ratio to RocksDB under the same promise; above 1 is better, also for CPU time, which is that",
+        "of the engine's process with all of its threads (the lsm's compactions have a process of their own).",
         "Cold: after the kernel was asked (posix_fadvise) to forget the engine's files, which it may not do for all.",
         "",
         table(results),

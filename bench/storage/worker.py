@@ -30,6 +30,8 @@ READS = 300_000
 COLD_READS = 20_000
 RANGES = 5_000
 RANGE = 100
+CPU = ", CPU us each"
+"""Behind the name of a rate: what the processor did for it, this process's threads included, other processes not."""
 _ODD = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 _VALUES = [random.Random(number).randbytes(VALUE_BYTES) for number in range(1000)]
@@ -98,31 +100,43 @@ def drop_page_cache(directory: str) -> None:
         os.close(descriptor)
 
 
+class Meter:
+    """Rates, and the CPU time of this process behind them, which other work on the machine disturbs far less."""
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+        gc.collect()
+        self.start()
+
+    def start(self) -> None:
+        self._cpu = time.process_time()
+        self._begin = time.perf_counter()
+
+    def note(self, name: str, count: int) -> None:
+        """So many were done since the start."""
+        took, cpu = time.perf_counter() - self._begin, time.process_time() - self._cpu
+        self._figures[name] = count / took
+        self._figures[f"{name}{CPU}"] = cpu * 1e6 / count
+
+
 async def puts(driver: Driver, directory: str, count: int) -> Figures:
     pairs = make_pairs(count)
+    figures: Figures = {}
     await driver.open(directory)
-    gc.collect()
     written = written_bytes()
     put, throttle = driver.put, driver.throttle
-    cpu = time.process_time()
-    begin = time.perf_counter()
+    meter = Meter(figures)
     for start in range(0, count, THROTTLE_EVERY):
         for each, value in pairs[start : start + THROTTLE_EVERY]:
             put(each, value)
         await throttle()
-    ended = time.perf_counter()
+    meter.note("put without the flush", count)
     await driver.flush()
-    flushed = time.perf_counter()
-    cpu = time.process_time() - cpu
+    meter.note("put", count)
+    begin = time.perf_counter()
     await driver.settle()
-    settled = time.perf_counter()
-    figures = {
-        "put": count / (flushed - begin),
-        "put without the flush": count / (ended - begin),
-        "put, CPU us each": cpu * 1e6 / count,
-        "settling after the puts s": settled - flushed,
-        "bytes written per byte put": (written_bytes() - written) / (count * (KEY_BYTES + VALUE_BYTES)),
-    }
+    figures["settling after the puts s"] = time.perf_counter() - begin
+    figures["bytes written per byte put"] = (written_bytes() - written) / (count * (KEY_BYTES + VALUE_BYTES))
     await driver.close()
     figures["space per byte put"] = space_bytes(directory) / (count * (KEY_BYTES + VALUE_BYTES))
     return figures
@@ -130,41 +144,42 @@ async def puts(driver: Driver, directory: str, count: int) -> Figures:
 
 async def batches(driver: Driver, directory: str, count: int) -> Figures:
     pairs = make_pairs(count)
+    figures: Figures = {}
     await driver.open(directory)
-    gc.collect()
-    begin = time.perf_counter()
+    meter = Meter(figures)
     for start in range(0, count, BATCH):
         await driver.write(pairs[start : start + BATCH])
         await driver.throttle()
-    ended = time.perf_counter()
+    meter.note("batch without the flush", count)
     await driver.flush()
-    flushed = time.perf_counter()
+    meter.note("batch", count)
     await driver.close()
-    return {"batch": count / (flushed - begin), "batch without the flush": count / (ended - begin)}
+    return figures
 
 
 async def bulk(driver: Driver, directory: str, count: int) -> Figures:
     pairs = sorted(make_pairs(count))
+    figures: Figures = {}
     await driver.open(directory)
-    gc.collect()
-    begin = time.perf_counter()
+    meter = Meter(figures)
     await driver.load(pairs)
     await driver.flush()
-    took = time.perf_counter() - begin
+    meter.note("bulk load", count)
     await driver.close()
-    return {"bulk load": count / took}
+    return figures
 
 
 async def synced(driver: Driver, directory: str, count: int) -> Figures:
+    figures: Figures = {}
     if not driver.synced:
-        return {}
+        return figures
     pairs = make_pairs(min(count, WRITERS * SYNCED_PER_WRITER))
     await driver.open(directory)
-    begin = time.perf_counter()
+    meter = Meter(figures)
     await driver.synced_puts(WRITERS, pairs)
-    took = time.perf_counter() - begin
+    meter.note(f"synced put, {WRITERS} writers", len(pairs))
     await driver.close()
-    return {f"synced put, {WRITERS} writers": len(pairs) / took}
+    return figures
 
 
 async def latencies(driver: Driver, directory: str, count: int) -> Figures:
@@ -206,27 +221,27 @@ async def reads(driver: Driver, directory: str, count: int) -> Figures:
         figures["RSS that the opening added MB"] = (rss_bytes() - before) / 1e6
         chosen = [key(source.randrange(count)) for _ in range(COLD_READS)]
         device = read_bytes()
-        figures["get, cold"] = measured_gets(driver, chosen)
+        gets(driver, chosen, "get, cold", figures)
         figures["cold get, bytes from the device"] = (read_bytes() - device) / COLD_READS
     hot = [key(source.randrange(count)) for _ in range(min(count, HOT_KEYS))]
-    measured_gets(driver, hot)
-    figures["get, hot"] = measured_gets(driver, [hot[source.randrange(len(hot))] for _ in range(READS)])
+    gets(driver, hot, "get, hot", figures)
+    gets(driver, [hot[source.randrange(len(hot))] for _ in range(READS)], "get, hot", figures)
     missing = [key(source.randrange(count, 2 * count)) for _ in range(READS)]
     get = driver.get
-    begin = time.perf_counter()
+    meter = Meter(figures)
     for each in missing:
         if get(each) is not None:
             raise RuntimeError("a missing key was found")
-    figures["get, missing"] = READS / (time.perf_counter() - begin)
-    begin = time.perf_counter()
+    meter.note("get, missing", READS)
+    meter.start()
     seen = sum(1 for _pair in driver.scan(None))
-    figures["full scan"] = seen / (time.perf_counter() - begin)
+    meter.note("full scan", seen)
     if seen != count:
         raise RuntimeError(f"a scan found {seen} of {count} pairs")
     starts = [key(source.randrange(count)) for _ in range(RANGES)]
-    begin = time.perf_counter()
+    meter.start()
     seen = sum(len(list(islice(driver.scan(start), RANGE))) for start in starts)
-    figures["range scans of 100"] = RANGES / (time.perf_counter() - begin)
+    meter.note("range scans of 100", RANGES)
     if seen < RANGES * RANGE * 0.9:
         raise RuntimeError("range scans found too little")
     figures["RSS after reads MB"] = rss_bytes() / 1e6
@@ -234,13 +249,13 @@ async def reads(driver: Driver, directory: str, count: int) -> Figures:
     return figures
 
 
-def measured_gets(driver: Driver, keys: list[bytes]) -> float:
+def gets(driver: Driver, keys: list[bytes], name: str, figures: Figures) -> None:
     get = driver.get
-    begin = time.perf_counter()
+    meter = Meter(figures)
     for each in keys:
         if get(each) is None:
             raise RuntimeError("a key is lost")
-    return len(keys) / (time.perf_counter() - begin)
+    meter.note(name, len(keys))
 
 
 async def disk(directory: str) -> Figures:
