@@ -8,7 +8,7 @@ STAMPS := $(VENV)/.stamps
 PROTOS := $(shell find proto -name '*.proto' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down test lint types format proto lock clients conformance chaos bench-kv bench-rpc bench-storage peers base-image wheels image compose-test ci clean
+.PHONY: help setup up down test lint types format proto lock clients conformance chaos bench-kv bench-rpc bench-storage peers soak-storage base-image wheels image compose-test ci clean
 
 # What the image stands on. Where no registry of images can be reached: make base-image wheels image BASE=orrery-base:local
 BASE ?= python:3.11-slim
@@ -106,6 +106,11 @@ build/peers/.stamp: requirements/peers.lock
 
 bench-storage: setup peers ## the storage engines beside RocksDB and LMDB: table and plot in build/bench-storage (KEYS=1000000)
 	@$(BIN)/python -m bench.storage $(if $(KEYS),--keys $(KEYS))
+
+soak-storage: setup ## a million keys of random operations on the engines, against a dict (minutes)
+	@$(BIN)/python -m bench.soak_storage
+	@$(BIN)/python -m bench.soak_storage --keys 300000 --wal --tiered
+	@$(BIN)/python -m bench.storage.soak btree
 
 ci: ## everything that must hold before a change lands
 	@.ci/run

@@ -1,4 +1,4 @@
-"""What the files of the LSM engine carry: `python bench/lsm_tables.py [KEYS] [--profile NAME]`.
+"""What the files of the LSM engine carry: `python -m bench.lsm_tables [KEYS] [--profile NAME]`.
 
 Each figure is the best of three, in keys (or lookups) a second of CPU time, so that what else runs on the machine
 matters little. Keys have 16 bytes, values 100.

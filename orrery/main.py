@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from orrery.btree.command import add_btree
 from orrery.checkers.command import add_check
+from orrery.lsm.command import add_lsm
 from orrery.sim.command import add_sim
 
 DATA_DIR = ".orrery"
@@ -53,6 +54,10 @@ def _run(command: str, options: dict[str, object]) -> int:
         from orrery.sim.command import sim
 
         return sim(**options)  # type: ignore[arg-type]  # names and types are those of add_sim
+    if command == "lsm":
+        from orrery.lsm.command import lsm
+
+        return lsm(**options)  # type: ignore[arg-type]  # names and types are those of add_lsm
     from orrery import commands
     from orrery.errors import OperatorError
     from orrery.terminal import complain
@@ -131,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     add_btree(lambda name, text: add(name, text, cluster=False))
     add_check(lambda name, text: add(name, text, cluster=False))
     add_sim(lambda name, text: add(name, text, cluster=False))
+    add_lsm(lambda name, text: add(name, text, cluster=False))
     add("version", "print the version", cluster=False)
     return parser
 

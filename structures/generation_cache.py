@@ -7,7 +7,7 @@ budget's worth of new things stays. That keeps about what LRU keeps, without mov
 
 from collections.abc import Iterable
 
-ENTRY_OVERHEAD_BYTES = 170
+ENTRY_OVERHEAD_BYTES = 140
 """What an entry takes beside the bytes of key and value: their headers and a dict's share."""
 
 

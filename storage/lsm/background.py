@@ -103,6 +103,8 @@ class Background:
         self._closed = False
         self._compacting = True
         self._pressure = pressure(version.metas, options)
+        self._loop = asyncio.get_running_loop()
+        tables.on_discard = self._discarded
 
     # What the engine asks for
 
@@ -396,6 +398,11 @@ class Background:
         """Begins to close and remove what nobody holds any more, if there is any."""
         if self._sweeper is None and self._tables.discarded and not self._closed and self.failure is None:
             self._sweeper = self._start(self._sweep, "lsm-sweep", self._sweeper_ended)
+
+    def _discarded(self) -> None:
+        # The last holder may be an iterator that was just collected, at any moment and on the way out of everything.
+        if not self._closed and not self._loop.is_closed():
+            self._loop.call_soon(self.sweep_wanted)
 
     async def _sweep(self) -> None:
         while self._tables.discarded:

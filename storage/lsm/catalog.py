@@ -53,6 +53,12 @@ class TableMeta(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
         return self.low < high and low < self.high
 
 
+class _Head(msgspec.Struct, frozen=True, array_like=True):
+    """What all versions of an edit begin with."""
+
+    format_version: int
+
+
 class Edit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A record of the manifest. Later ones change what earlier ones made."""
 
@@ -78,11 +84,11 @@ class Edit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
         """Raises CatalogError."""
         try:
             # The version is looked at first: a later format need not look like this one behind it.
-            version = msgspec.msgpack.decode(record, type=list[object])[:1]
-            if version != [FORMAT_VERSION]:
+            version = msgspec.msgpack.decode(record, type=_Head).format_version
+            if version != FORMAT_VERSION:
                 raise CatalogError(f"format version {version} is not known; this is version {FORMAT_VERSION}")
             return msgspec.msgpack.decode(record, type=Edit)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise CatalogError(f"an edit does not parse: {error}") from error
 
 

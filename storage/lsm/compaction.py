@@ -97,7 +97,7 @@ async def _run_job(disk: Disk, random: Randomness, job: Job) -> list[TableMeta]:
             rate=RateLimit(job.rate_bytes_s),
         )
     finally:
-        await tables.close(opened.tables.values())
+        await tables.close()
 
 
 async def compact(

@@ -69,7 +69,6 @@ class LsmEngine(Content):
             disk, path, clock=clock, random=random, segment_bytes=options.manifest_segment_bytes
         )
         tables: Tables | None = None
-        opened: Version | None = None
         try:
             catalog = manifest.catalog
             cache = cache if cache is not None else BlockCache(options.block_cache_bytes)
@@ -104,8 +103,8 @@ class LsmEngine(Content):
                 await engine._open_log()
         except BaseException:
             with suppress(OSError):
-                if tables is not None and opened is not None:
-                    await tables.close(opened.tables.values())
+                if tables is not None:
+                    await tables.close()
                 await manifest.close()
             raise
         engine._background.compaction_wanted()
@@ -259,7 +258,7 @@ class LsmEngine(Content):
             pass
         finally:
             self.failed(OSError("the engine is closed"))
-            await self._tables.close(self._version.tables.values())
+            await self._tables.close()
 
     def statistics(self) -> LsmStatistics:
         """What there is, and what was done since opening. O(tables)."""

@@ -1,15 +1,19 @@
 """Looks one key up in layers of different ages."""
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from xxhash import xxh3_64_intdigest
 
 from storage.engine import MergeOperator
+from storage.lsm.block import Block
 from storage.lsm.columns import SILENCE, Entry, Expiring, Layer, Operands, Silence
 from storage.lsm.key_ranges import covers
 from storage.lsm.merging import combine, stack
 from storage.lsm.sorted_run import SortedRun
+from storage.lsm.table_reader import TableReader
 from structures.blocked_bloom import MASK_SHIFT, masks
 
 
@@ -49,6 +53,10 @@ def value_of(entry: Entry | Silence, operator: MergeOperator | None, now_ms: int
     return combine(operator, entry.operands)
 
 
+_Look: TypeAlias = "tuple[array[int], int, list[bytes], list[Block | None], TableReader]"
+"""What is needed of a table: filter words and how many, index, blocks in memory, and the table for all else."""
+
+
 class Lookup:
     """Looks keys up in runs that stay the same for a while: as `find_in`, with the key hashed once for all of them.
 
@@ -64,12 +72,14 @@ class Lookup:
         self._operator = operator
         self._masks = masks()
         self._ranged = any(run.range_deletes for run in runs)
-        self._looks = [
+        self._looks: list[tuple[list[bytes] | None, list[_Look]]] = [
             (
                 # One table needs no choice: its filter and its index say what is not in it.
                 [table.properties.largest for table in run.tables_with_keys] if len(run.tables_with_keys) > 1 else None,
-                [(table.filter_words, len(table.filter_words)) for table in run.tables_with_keys],
-                [table.find_unfiltered for table in run.tables_with_keys],
+                [
+                    (table.filter_words, len(table.filter_words), table.separators, table.shelf.things, table)
+                    for table in run.tables_with_keys
+                ],
             )
             for run in runs
             if run.tables_with_keys
@@ -81,18 +91,28 @@ class Lookup:
             return find_in(self._runs, key, self._operator)
         value = xxh3_64_intdigest(key)
         mask = self._masks[value >> MASK_SHIFT]
-        position = 0
-        for largest, filters, finds in self._looks:
-            if largest is None:
-                position = 0
-            else:
+        for largest, looks in self._looks:
+            position = 0
+            if largest is not None:
                 position = bisect_left(largest, key)
                 if position == len(largest):
                     continue
-            words, count = filters[position]
-            if words[value % count] & mask == mask:
-                entry = finds[position](key)
-                if entry is not SILENCE:
-                    # Operands are rare: they are looked up again, with what is beneath them.
-                    return find_in(self._runs, key, self._operator) if type(entry) is Operands else entry
+            words, count, separators, blocks, table = looks[position]
+            if words[value % count] & mask != mask:
+                continue
+            position = bisect_left(separators, key)
+            if position == len(separators):
+                continue
+            block = blocks[position]
+            if block is None:
+                block = table.load(position)
+            else:
+                block.used = True
+            try:
+                entry = block.find(key)
+            except ValueError as error:
+                raise table.corrupt(position, error) from error
+            if entry is not SILENCE:
+                # Operands are rare: they are looked up again, with what is beneath them.
+                return find_in(self._runs, key, self._operator) if type(entry) is Operands else entry
         return SILENCE

@@ -19,8 +19,8 @@ from structures.sorted_pieces import SortedPieces
 if TYPE_CHECKING:
     from storage.lsm.version import Version
 
-MEMTABLE_ENTRY_BYTES = 180
-"""What an entry takes beyond its key and value, about: two `bytes` headers (66), a dict's share (100), a pointer."""
+MEMTABLE_ENTRY_BYTES = 150
+"""What an entry takes beyond its key and value, about: two `bytes` headers (66), a share of a dict, a pointer."""
 RANGE_DELETE_BYTES = 200
 """What a range delete counts as, beyond its two keys."""
 MEMTABLE_KEYS_MAX = 600_000

@@ -53,9 +53,10 @@ def stack(operands: Operands, older: Entry, operator: MergeOperator | None) -> E
 class _Source:
     """What is in hand of one layer."""
 
-    __slots__ = ("deleted", "end", "entries", "keys", "plain", "start")
+    __slots__ = ("deleted", "end", "entries", "keys", "number", "plain", "start")
 
-    def __init__(self, deleted: Ranges | None) -> None:
+    def __init__(self, number: int, deleted: Ranges | None) -> None:
+        self.number = number
         self.deleted = deleted
         """What newer layers deleted in ranges."""
         self.keys: list[bytes] = []
@@ -86,10 +87,11 @@ class Merger:
         """`range_deletes` has those of each source, newest first; what expires until `now_ms` is gone."""
         self._sources: list[_Source] = []
         newer: list[tuple[bytes, bytes]] = []
-        for ranges in range_deletes:
-            self._sources.append(_Source(Ranges(newer) if newer else None))
-            newer = [*newer, *ranges]
-        self._live = set(range(len(self._sources)))
+        for number, ranges in enumerate(range_deletes):
+            self._sources.append(_Source(number, Ranges(newer) if newer else None))
+            if ranges:
+                newer = [*newer, *ranges]
+        self._live = self._sources[:]
         self._purpose = purpose
         self._operator = operator
         self._now_ms = now_ms
@@ -97,14 +99,14 @@ class Merger:
 
     def hungry(self) -> list[int]:
         """The sources whose next columns are needed before there can be another window."""
-        return [number for number in self._live if self._sources[number].start == self._sources[number].end]
+        return [source.number for source in self._live if source.start == source.end]
 
     def feed(self, number: int, columns: Columns | None) -> None:
         """The next columns of a hungry source; None when there are no more."""
-        if columns is None:
-            self._live.discard(number)
-            return
         source = self._sources[number]
+        if columns is None:
+            self._live.remove(source)
+            return
         source.keys = columns.keys
         source.entries = columns.entries
         source.plain = columns.plain
@@ -128,9 +130,13 @@ class Merger:
 
     def _window(self) -> list[tuple[_Source, int, int]] | None:
         """The slices up to the bound, newest first, without what newer layers deleted in ranges; they are taken."""
-        sources = [self._sources[number] for number in sorted(self._live)]
+        sources = self._live
         if not sources:
             return None
+        if len(sources) == 1 and sources[0].deleted is None:
+            source = sources[0]
+            start, source.start = source.start, source.end
+            return [(source, start, source.end)]
         slices: list[tuple[_Source, int, int]] = []
         if self._reverse:
             bound = max(source.keys[source.start] for source in sources)

@@ -113,7 +113,7 @@ def decode_operations(record: bytes, directory: str, lsn: int) -> list[tuple[byt
     """The operations of a record. Raises Corruption for one that no engine wrote."""
     try:
         packed = msgspec.msgpack.decode(record, type=list[list[bytes | int | None]])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Corruption(directory, lsn, f"record {lsn} does not parse: {error}") from error
     return [_unpack(item, directory, lsn) for item in packed]
 

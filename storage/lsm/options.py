@@ -20,18 +20,18 @@ class CompactionPolicy(enum.Enum):
 class LsmOptions:
     """The defaults fit a service beside fifteen others on a laptop."""
 
-    memtable_bytes_max: int = 32 << 20
+    memtable_bytes_max: int = 64 << 20
     """What the memtable in use may take, keys, values and MEMTABLE_ENTRY_BYTES each, before it is frozen."""
-    frozen_memtables_max: int = 4
+    frozen_memtables_max: int = 3
     """Writers wait (see `throttle`) while more memtables than this wait to be flushed."""
     wal: bool = False
     """Whether the engine keeps a log of its own. Off: what was not flushed is gone after a crash."""
     compaction: CompactionPolicy = CompactionPolicy.LEVELED
-    level0_tables_compact: int = 4
+    level0_tables_compact: int = 6
     """So many runs in level 0 (tiered: of about the same size) are merged."""
-    level0_tables_slow: int = 12
+    level0_tables_slow: int = 14
     """From so many on writers are slowed down, in proportion."""
-    level0_tables_stop: int = 20
+    level0_tables_stop: int = 24
     """At so many writers stand still until there are fewer."""
     pending_compaction_bytes_slow: int = 1 << 30
     """From so many bytes above what the levels should hold writers are slowed down."""
@@ -51,7 +51,7 @@ class LsmOptions:
     compaction_rate_bytes_s: int | None = None
     """Compactions write no faster than this. None: as fast as they can."""
     block_cache_bytes: int = 64 << 20
-    row_cache_bytes: int = 16 << 20
+    row_cache_bytes: int = 48 << 20
     """Values that were found in tables are kept by key: a hot one costs a dict lookup. 0 switches it off."""
     block_bytes: int = DEFAULT_BLOCK_BYTES
     filter_bits_per_key: int = DEFAULT_FILTER_BITS_PER_KEY

@@ -18,6 +18,8 @@ from storage.lsm.options import CompactionPolicy, LsmOptions
 
 SIZE_RATIO = 1.25
 """Tiered: a run is taken along when it is no larger than this times what was taken before it."""
+DELETIONS_SHARE = 2
+"""Leveled: a table of which at least one entry in so many deletes is taken down when nothing else is to be done."""
 SPACE_RATIO_MAX = 2.0
 """Tiered: everything is merged when the newer runs take more than this times the oldest."""
 
@@ -107,11 +109,21 @@ def _pick_leveled(levels: list[list[TableMeta]], options: LsmOptions) -> Plan | 
     scores += [_size(levels[level]) / level_target(level, options) for level in range(1, options.levels - 1)]
     level = max(range(len(scores)), key=scores.__getitem__)
     if scores[level] < 1:
-        return None
+        return _pick_deletions(levels, options)
     if level == 0:
         return _into(_oldest_runs(levels, options), levels, 1, f"level 0 holds {scores[0]:.1f} times its runs")
     source = _least_overlapping(levels[level], levels[level + 1])
     return _into([source], levels, level + 1, f"level {level} is {scores[level]:.2f} times its size")
+
+
+def _pick_deletions(levels: list[list[TableMeta]], options: LsmOptions) -> Plan | None:
+    """When nothing else is to be done: a table that mostly deletes goes down, since what it deletes takes space."""
+    for level in range(1, options.levels - 1):
+        for meta in levels[level]:
+            mostly = (meta.deletions + meta.range_deletes) * DELETIONS_SHARE >= max(1, meta.entries)
+            if mostly and any(_overlapping(deeper, meta.low, meta.high) for deeper in levels[level + 1 :]):
+                return _into([meta], levels, level + 1, f"table {meta.number} mostly deletes")
+    return None
 
 
 def _oldest_runs(levels: list[list[TableMeta]], options: LsmOptions) -> list[TableMeta]:

@@ -10,6 +10,7 @@ import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import chain, repeat
 
 from xxhash import xxh3_64_intdigest
 
@@ -24,10 +25,12 @@ from structures.shelf_cache import ShelfCache
 BlockCache = ShelfCache[Block]
 """What the tables of an engine share."""
 DEFAULT_CACHE_BYTES = 64 << 20
-CACHED_BLOCKS_OF_SCAN = 4
-"""So many blocks of a scan come through the cache; what follows is read past it, in growing windows."""
+CACHED_WINDOWS = (1, 2, 2, 4)
+"""So many blocks a scan gives at once at first. These come through the cache: short scans mostly end in them."""
+UNCACHED_WINDOWS = (8, 16)
+"""How many it gives at once then, and WINDOW_BLOCKS_MAX at last; they are read past the cache."""
 WINDOW_BLOCKS_MAX = 32
-"""Blocks that a scan reads and gives at once: with blocks of 4 KiB, a thousand keys of a hundred bytes."""
+"""With blocks of 4 KiB a thousand keys of a hundred bytes, beyond which windows gain nothing."""
 BULK_READ_BYTES = 1 << 20
 """What a bulk read takes from the disk at once."""
 
@@ -41,13 +44,13 @@ class TableReader:
         "_footer",
         "_masks",
         "_offsets",
-        "_separators",
-        "_shelf",
         "_table_id",
         "filter_words",
         "path",
         "properties",
         "range_deletes",
+        "separators",
+        "shelf",
         "size_bytes",
     )
 
@@ -66,8 +69,10 @@ class TableReader:
         self._footer = footer
         self._masks = masks()
         self._table_id = footer.table_id
-        self._separators, self._offsets, bloom, range_deletes = sections
-        self._shelf = cache.shelf(len(self._separators))
+        self.separators, self._offsets, bloom, range_deletes = sections
+        """The index: for each block a key that is not less than its last, and less than the first of the next."""
+        self.shelf = cache.shelf(len(self.separators))
+        """The blocks in memory."""
         self.filter_words = bloom.words
         """For `Lookup`."""
         self.path = path
@@ -118,7 +123,7 @@ class TableReader:
 
     async def close(self) -> None:
         """Releases the file and what the cache holds of it. Closing twice is harmless."""
-        self._cache.clear(self._shelf)
+        self._cache.clear(self.shelf)
         await self._file.close()
 
     @property
@@ -129,13 +134,13 @@ class TableReader:
     @property
     def block_count(self) -> int:
         """How many data blocks there are."""
-        return len(self._separators)
+        return len(self.separators)
 
     @property
     def memory_bytes(self) -> int:
         """What index and filter take in memory, about; the cache aside."""
-        separators = sum(map(len, self._separators)) + 41 * len(self._separators)
-        return separators + 8 * (len(self._offsets) + len(self._separators) + len(self.filter_words))
+        separators = sum(map(len, self.separators)) + 41 * len(self.separators)
+        return separators + 8 * (len(self._offsets) + len(self.separators) + len(self.filter_words))
 
     def find(self, key: bytes) -> Entry | Silence:
         """The entry of a key, or SILENCE. Raises Corruption. O(log blocks); most missing keys cost one look."""
@@ -151,19 +156,19 @@ class TableReader:
 
     def find_unfiltered(self, key: bytes) -> Entry | Silence:
         """As `find`, for a caller that has asked the filter itself."""
-        separators = self._separators
+        separators = self.separators
         position = bisect_left(separators, key)
         if position == len(separators):
             return SILENCE
-        block = self._shelf.things[position]
+        block = self.shelf.things[position]
         if block is None:
-            block = self._load(position)
+            block = self.load(position)
         else:
             block.used = True
         try:
             return block.find(key)
         except ValueError as error:
-            raise self._corrupt(position, error) from error
+            raise self.corrupt(position, error) from error
 
     def columns(self, low: bytes | None, high: bytes | None, *, reverse: bool = False) -> Iterator[Columns]:
         """What lies in low <= key < high, in windows of one block at first and WINDOW_BLOCKS_MAX later.
@@ -171,25 +176,22 @@ class TableReader:
         Raises Corruption.
         """
         first, end = self._span(low, high)
-        count = 1
-        through_cache = CACHED_BLOCKS_OF_SCAN
-        while first < end:
-            count = min(count, end - first)
-            start = end - count if reverse else first
-            if through_cache >= count:
-                blocks = [self._cached(position) for position in range(start, start + count)]
-                through_cache -= count
+        for number, count in enumerate(chain(CACHED_WINDOWS, UNCACHED_WINDOWS, repeat(WINDOW_BLOCKS_MAX))):
+            if first >= end:
+                return
+            start = max(first, end - count) if reverse else first
+            stop = min(start + count, end)
+            if number < len(CACHED_WINDOWS):
+                blocks = [self._cached(position) for position in range(start, stop)]
             else:
-                through_cache = 0
-                blocks = self._read(start, start + count)
+                blocks = self._read(start, stop)
             columns = self._join(start, blocks, low, high)
             if columns.keys:
                 yield columns
             if reverse:
-                end -= count
+                end = start
             else:
-                first += count
-            count = min(count * 2, WINDOW_BLOCKS_MAX)
+                first = stop
 
     async def bulk(self, low: bytes | None = None, high: bytes | None = None) -> AsyncIterator[Columns]:
         """As `columns`, for work in the background: reads BULK_READ_BYTES at a time off the loop, past the cache.
@@ -212,23 +214,24 @@ class TableReader:
 
     def _span(self, low: bytes | None, high: bytes | None) -> tuple[int, int]:
         """The blocks that may hold keys of low <= key < high, as (first, end)."""
-        separators = self._separators
+        separators = self.separators
         first = 0 if low is None else bisect_left(separators, low)
         end = len(separators) if high is None else min(bisect_left(separators, high) + 1, len(separators))
         return first, end
 
     def _cached(self, position: int) -> Block:
-        block = self._shelf.things[position]
+        block = self.shelf.things[position]
         if block is None:
-            return self._load(position)
+            return self.load(position)
         block.used = True
         return block
 
-    def _load(self, position: int) -> Block:
+    def load(self, position: int) -> Block:
+        """A block that is not in the cache, which may keep it. Raises Corruption."""
         start = self._offsets[position]
         data = self._file.pread_now(self._offsets[position + 1] - start, start)
         block = decode_block(data, path=self.path, offset=start, table_id=self._table_id)
-        self._cache.put(self._shelf, position, block, block.charge_bytes)
+        self._cache.put(self.shelf, position, block, block.charge_bytes)
         return block
 
     def _read(self, first: int, end: int) -> list[Block]:
@@ -264,7 +267,7 @@ class TableReader:
                 plain = plain and block.plain
                 position += 1
         except ValueError as error:
-            raise self._corrupt(position, error) from error
+            raise self.corrupt(position, error) from error
         start = bisect_left(keys, low) if low is not None and keys and keys[0] < low else 0
         end = bisect_left(keys, high) if high is not None and keys and keys[-1] >= high else len(keys)
         if start or end < len(keys):
@@ -272,7 +275,8 @@ class TableReader:
             entries = entries[start:end]
         return Columns(keys, entries, plain)
 
-    def _corrupt(self, position: int, error: ValueError) -> Corruption:
+    def corrupt(self, position: int, error: ValueError) -> Corruption:
+        """What is raised when a block's content is impossible although its checksum holds."""
         return Corruption(self.path, self._offsets[position], f"data block {position}: {error}")
 
 

@@ -5,6 +5,7 @@ so columns of a few hundred to two thousand keys are slices of a millisecond or 
 """
 
 import struct
+import sys
 from array import array
 from bisect import bisect_left
 from collections import Counter
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from operator import add
 
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64_digest
 
 from storage.lsm.block import BlockKind, encode_block
 from storage.lsm.columns import Columns, Entry, Expiring, Operands
@@ -26,8 +27,8 @@ from storage.lsm.table_format import (
 )
 from structures.blocked_bloom import BlockedBloomBuilder
 
-_FILTER_SLICE_KEYS = 8192
-"""Keys that go into the filter between two parts: about two milliseconds."""
+_FILTER_SLICE_BYTES = 8 * 8192
+"""Hashes, of 8 bytes each, that go into the filter between two parts: about two milliseconds."""
 _OFFSET = struct.Struct("<Q")
 
 
@@ -56,7 +57,7 @@ class TableWriter:
         self._keys: list[bytes] = []
         self._entries: list[Entry] = []
         self._plain = True
-        self._hashes = array("Q")
+        self._digests: list[bytes] = []
         self._separators: list[bytes] = []
         self._offsets: list[bytes] = []
         self._last_of_block: bytes | None = None
@@ -66,7 +67,7 @@ class TableWriter:
     def size_bytes(self) -> int:
         """What the file takes so far, with what is not written yet, about."""
         index_bytes = 24 * len(self._offsets)
-        return self.written_bytes + index_bytes + len(self._hashes) * self._filter_bits_per_key // 8
+        return self.written_bytes + index_bytes + self.properties.count * self._filter_bits_per_key // 8
 
     def add(self, columns: Columns) -> list[bytes]:
         """Adds what follows all that was added before. The parts to write now; often none. O(keys).
@@ -86,7 +87,8 @@ class TableWriter:
         if not columns.plain:
             self._count_special(columns.entries)
             self._plain = False
-        self._hashes.extend(map(xxh3_64_intdigest, keys))
+        # Digests are bytes, big-endian: joined, they become numbers all at once when the filter is made.
+        self._digests.append(b"".join(map(xxh3_64_digest, keys)))
         self._keys += keys
         self._entries += columns.entries
         return self._cut(last=False)
@@ -99,11 +101,15 @@ class TableWriter:
         """The parts that end the file. Between two of them is a few milliseconds' work; some are empty."""
         yield self._cut(last=True)
         filter_at = self.written_bytes
-        builder = BlockedBloomBuilder(len(self._hashes), self._filter_bits_per_key)
-        for start in range(0, len(self._hashes), _FILTER_SLICE_KEYS):
-            builder.add(self._hashes[start : start + _FILTER_SLICE_KEYS])
+        builder = BlockedBloomBuilder(self.properties.count, self._filter_bits_per_key)
+        digests = b"".join(self._digests)
+        self._digests = []
+        for start in range(0, len(digests), _FILTER_SLICE_BYTES):
+            hashes = array("Q", digests[start : start + _FILTER_SLICE_BYTES])
+            if sys.byteorder == "little":
+                hashes.byteswap()
+            builder.add(hashes)
             yield []
-        self._hashes = array("Q")
         yield [self._block(BlockKind.FILTER, [b""], [builder.encode()])]
         ranges = coalesce(self._ranges)
         self.properties.range_deletes = len(ranges)
@@ -177,7 +183,8 @@ class TableWriter:
         self.properties.raw_bytes += raw_before
         del keys[:start]
         del entries[:start]
-        self._plain = not entries
+        # What is left is less than a block: looking again keeps one deletion from slowing down the rest of the table.
+        self._plain = plain or set(map(type, entries)) <= {bytes}
         return parts
 
     def _seal(self, first: bytes) -> None:

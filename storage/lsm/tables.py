@@ -1,7 +1,7 @@
 """The files of an engine's tables: numbering, opening, making, removing."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from runtime.disk import Disk, File
 from runtime.randomness import Randomness
@@ -24,6 +24,10 @@ class Tables:
         self._disk = disk
         self._random = random
         self._next_number = next_number
+        # A dict, since the order of a set would differ from run to run.
+        self._open: dict[Table, None] = {}
+        self.on_discard: Callable[[], object] | None = None
+        """Is called when there is something to sweep."""
 
     def next_number(self) -> int:
         """A number that no file has had."""
@@ -70,24 +74,22 @@ class Tables:
         except BaseException:
             await file.close()
             raise
-        return Table(meta, reader, self.discarded.append)
+        table = Table(meta, reader, self._discard)
+        self._open[table] = None
+        return table
 
     async def open_all(self, metas: Iterable[TableMeta]) -> list[Table]:
         """Opens all, or none. Raises Corruption."""
-        tables: list[Table] = []
         try:
-            for meta in metas:
-                table = await self.open(meta)
-                tables.append(table)
+            return [await self.open(meta) for meta in metas]
         except BaseException:
-            for table in tables:
-                await table.reader.close()
+            await self.close()
             raise
-        return tables
 
     async def sweep_one(self) -> None:
         """Closes the table that was discarded first, and removes its file when it is obsolete."""
         table = self.discarded.popleft()
+        self._open.pop(table, None)
         await table.reader.close()
         if table.obsolete:
             await self._disk.remove(f"{self.path}/{table.meta.name}")
@@ -111,8 +113,14 @@ class Tables:
                 removed += 1
         return removed
 
-    async def close(self, tables: Iterable[Table]) -> None:
-        """Closes these, and what was discarded; removes nothing."""
-        for table in (*tables, *self.discarded):
+    async def close(self) -> None:
+        """Closes every table, whoever still holds it; removes nothing."""
+        for table in list(self._open):
             await table.reader.close()
+        self._open.clear()
         self.discarded.clear()
+
+    def _discard(self, table: Table) -> None:
+        self.discarded.append(table)
+        if self.on_discard is not None:
+            self.on_discard()

@@ -41,6 +41,8 @@ class StoryOptions:
     """Different keys."""
     value_bytes: int = 60
     """Values are up to so long."""
+    range_keys: int = 25
+    """Ranges, to delete or to look at, are up to so long."""
     path: str = "data/lsm"
     keep_states: bool = True
     """Whether a copy of the model is kept for each write that is not durable yet: for stories with crashes."""
@@ -274,7 +276,7 @@ class Story:
 
     def _range(self) -> tuple[bytes, bytes]:
         start = self._random.integer(0, self._options.keys)
-        length = self._random.integer(-1, max(2, self._options.keys // 8))
+        length = self._random.integer(-1, self._options.range_keys)
         return b"%06d" % start, b"%06d" % max(0, start + length)
 
 

@@ -1,6 +1,5 @@
 """Merged layers against a model that applies them one by one, oldest first."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from itertools import pairwise
 
@@ -15,7 +14,7 @@ from storage.lsm.merging import Purpose, merge, merge_bulk
 from storage.lsm.sorted_run import SortedRun
 from storage.lsm.table_reader import TableReader
 from storage.merge_operators import Append
-from tests.unit.storage.lsm.table_files import Tables, show
+from tests.unit.storage.lsm.table_files import Tables, finish, show
 
 NOW_MS = 1000
 KEYS = [bytes([97 + number // 5, 97 + number % 5]) for number in range(25)]
@@ -95,7 +94,7 @@ def test_reading(layers: Layers, low: bytes | None, high: bytes | None, reverse:
             found += reversed(part) if reverse else part
         assert found == (expected[::-1] if reverse else expected)
 
-    asyncio.run(play())
+    finish(play())
 
 
 @settings(max_examples=250, deadline=None)
@@ -127,7 +126,7 @@ def test_compacting_some_layers_changes_nothing_for_who_reads_all(layers: Layers
             key: value for key, value in before.items() if key not in expired
         }
 
-    asyncio.run(play())
+    finish(play())
 
 
 @settings(max_examples=200, deadline=None)
@@ -143,7 +142,7 @@ def test_lookup(layers: Layers) -> None:
                 assert (answer if answer is SILENCE else show(answer)) == expected
                 assert value_of(answer, Append(), NOW_MS) == settle(model, Purpose.READ).get(key)
 
-    asyncio.run(play())
+    finish(play())
 
 
 @settings(max_examples=100, deadline=None)
@@ -178,7 +177,7 @@ def test_a_run_reads_as_one_table(
             found = [key for columns in run.columns(low, high, reverse=reverse) for key in columns.keys]
             assert sorted(found) == [key for columns in whole.columns(low, high) for key in columns.keys]
 
-    asyncio.run(play())
+    finish(play())
 
 
 async def test_overlapping_tables_are_no_run() -> None:

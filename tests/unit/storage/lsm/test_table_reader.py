@@ -1,7 +1,5 @@
 """A table gives back what went into it, however it is read, and nothing else."""
 
-import asyncio
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +9,7 @@ from storage.lsm.columns import SILENCE, Columns, Entry, Expiring, Operands
 from storage.lsm.compression import Compression
 from storage.lsm.table_reader import TableReader
 from storage.lsm.table_writer import TableWriter
-from tests.unit.storage.lsm.table_files import MemoryFile, Tables, show
+from tests.unit.storage.lsm.table_files import MemoryFile, Tables, finish, show
 
 entries = st.one_of(
     st.binary(max_size=60),
@@ -69,7 +67,7 @@ def test_reads_what_was_written(
         await table.close()
         assert tables.cache.charge_bytes == 0
 
-    asyncio.run(play())
+    finish(play())
 
 
 async def test_properties() -> None:
@@ -146,7 +144,7 @@ def test_no_file_does_worse_than_raise(noise: bytes, at: int, cut: int) -> None:
         except Corruption:
             pass
 
-    asyncio.run(play())
+    finish(play())
 
 
 def test_keys_must_follow() -> None:
