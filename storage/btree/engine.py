@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from runtime.disk import Disk, File
 from storage.btree import reading
+from storage.btree.batches import BatchTree
 from storage.btree.commit import Sealed, commit
 from storage.btree.copying import copy_tree
 from storage.btree.meta import META_REGION_BYTES, OPERATOR_NAME_BYTES_MAX, Meta
@@ -14,7 +15,6 @@ from storage.btree.nodes import Leaf, Node
 from storage.btree.opening import FILE_NAME, create, is_there, read_map, read_metas
 from storage.btree.pages import PageFile
 from storage.btree.space import SpaceMap
-from storage.btree.tree import Tree
 from storage.engine import DeleteRange, Merge, MergeOperator, NoMergeOperator, WriteBatch
 
 PAGE_BYTES = 8192
@@ -101,7 +101,7 @@ class BTreeEngine:
         """The last commit."""
         self.pages = PageFile(file, f"{path}/{FILE_NAME}", meta.page_bytes, cache_bytes_max)
         self.space = SpaceMap(meta.page_bytes, -(-META_REGION_BYTES // meta.page_bytes))
-        self.tree = Tree(self.pages, Leaf(0, [], [], 0, False))
+        self.tree = BatchTree(self.pages, Leaf(0, [], [], 0, False))
         self.put = self.tree.put
         self.delete = self.tree.delete
         self._changed_bytes_max = CHANGED_BYTES_MAX
