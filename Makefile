@@ -8,7 +8,7 @@ STAMPS := $(VENV)/.stamps
 PROTOS := $(shell find proto -name '*.proto' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down test lint types format proto lock clients conformance chaos bench-kv bench-rpc soak-storage base-image wheels image compose-test ci clean
+.PHONY: help setup up down test lint types format proto lock clients conformance chaos bench-kv bench-rpc bench-storage peers soak-storage base-image wheels image compose-test ci clean
 
 # What the image stands on. Where no registry of images can be reached: make base-image wheels image BASE=orrery-base:local
 BASE ?= python:3.11-slim
@@ -95,9 +95,22 @@ bench-kv: setup ## what three nodes carry: Orrery, Orrery on grpcio, etcd (needs
 bench-rpc: setup ## the RPC engines side by side: table and plot in build/bench-rpc (needs h2load)
 	@$(BIN)/python -m bench.rpc
 
-soak-storage: setup ## a million keys of random operations on the LSM engine, against a dict (minutes)
+peers: build/peers/.stamp ## make the environment of other people's storage engines, for bench-storage
+
+build/peers/.stamp: requirements/peers.lock
+	@echo "peers: installing other people's storage engines"
+	@rm -rf build/peers && mkdir -p build
+	@$(PYTHON) -m venv build/peers
+	@build/peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+bench-storage: setup peers ## the storage engines beside RocksDB and LMDB: table and plot in build/bench-storage (KEYS=1000000)
+	@$(BIN)/python -m bench.storage $(if $(KEYS),--keys $(KEYS))
+
+soak-storage: setup ## a million keys of random operations on the engines, against a dict (minutes)
 	@$(BIN)/python -m bench.soak_storage
 	@$(BIN)/python -m bench.soak_storage --keys 300000 --wal --tiered
+	@$(BIN)/python -m bench.storage.soak btree
 
 ci: ## everything that must hold before a change lands
 	@.ci/run

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from orrery.btree.command import add_btree
 from orrery.checkers.command import add_check
 from orrery.lsm.command import add_lsm
 from orrery.sim.command import add_sim
@@ -41,6 +42,10 @@ def _run(command: str, options: dict[str, object]) -> int:
         from orrery.serve import serve
 
         return serve(**options)  # type: ignore[arg-type]  # names and types are those of _parser
+    if command == "btree":
+        from orrery.btree.command import btree
+
+        return btree(**options)  # type: ignore[arg-type]  # names and types are those of add_btree
     if command == "check":
         from orrery.checkers.command import check
 
@@ -128,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
 
     health = add("health", "exit 0 when a process is ready, for health checks", cluster=False)
     health.add_argument("--admin", metavar="HOST:PORT", help="its admin port (default: $ORRERY_ADMIN__LISTEN)")
+    add_btree(lambda name, text: add(name, text, cluster=False))
     add_check(lambda name, text: add(name, text, cluster=False))
     add_sim(lambda name, text: add(name, text, cluster=False))
     add_lsm(lambda name, text: add(name, text, cluster=False))

@@ -234,9 +234,10 @@ def _cutter(length: int, count: int) -> struct.Struct:
     return struct.Struct(f"{length}s" * count)
 
 
-def leaf_size(keys: list[bytes], values: list[Value]) -> int:
-    """Bytes of a leaf's body."""
-    return sum(map(len, keys)) + sum(map(stored_bytes, values)) + LEAF_ENTRY_OVERHEAD_BYTES * len(keys)
+def leaf_size(keys: list[bytes], values: list[Value], *, large: bool = True) -> int:
+    """Bytes of a leaf's body. Faster when it is known that there is no Large among the values."""
+    lengths = map(stored_bytes, values) if large else map(len, values)  # type: ignore[arg-type]  # bytes only
+    return sum(map(len, keys)) + sum(lengths) + LEAF_ENTRY_OVERHEAD_BYTES * len(keys)
 
 
 def branch_size(keys: list[bytes], children: int) -> int:

@@ -5,6 +5,7 @@ has half of the budget, it becomes the old one and what nobody asked for is gone
 where a list of recent use would have to be changed on each.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ from storage.engine import Corruption
 
 WRITE_BYTES_MAX = 1 << 20
 """Pages that stand one behind another are written by one call, up to this."""
+WRITES_AT_ONCE_MAX = 16
+"""Calls for pages that do not: each is a trip to a thread, and a small commit would spend its time waiting for them."""
 
 
 @dataclass(slots=True)
@@ -155,24 +158,30 @@ class PageFile:
         return self.fetch(reference, seal) if node is None else node
 
     async def write(self, pages: Sequence[tuple[int, bytes]]) -> None:
-        """Writes pages and runs, given by their number. Those that are neighbours go together."""
-        parts: list[bytes] = []
-        start = size = 0
+        """Writes pages and runs, given by their number. Those that are neighbours go together. Raises OSError."""
+        runs: list[tuple[int, list[bytes]]] = []
+        end = size = 0
         for page, data in sorted(pages):
-            if parts and (page * self.page_bytes != start + size or size >= WRITE_BYTES_MAX):
-                await self._write(parts, start, size)
-                parts, size = [], 0
-            if not parts:
-                start = page * self.page_bytes
-            parts.append(data)
+            if not runs or page * self.page_bytes != end or size >= WRITE_BYTES_MAX:
+                runs.append((page * self.page_bytes, []))
+                size = 0
+            runs[-1][1].append(data)
+            end = page * self.page_bytes + len(data)
             size += len(data)
-        if parts:
-            await self._write(parts, start, size)
+        for start in range(0, len(runs), WRITES_AT_ONCE_MAX):
+            await self._write(runs[start : start + WRITES_AT_ONCE_MAX])
 
-    async def _write(self, parts: list[bytes], start: int, size: int) -> None:
-        self.statistics.writes += 1
-        self.statistics.bytes_written += size
-        await self.file.pwrite(parts, start)
+    async def _write(self, runs: list[tuple[int, list[bytes]]]) -> None:
+        self.statistics.writes += len(runs)
+        self.statistics.bytes_written += sum(len(part) for _offset, parts in runs for part in parts)
+        if len(runs) == 1:
+            await self.file.pwrite(runs[0][1], runs[0][0])
+            return
+        writes = [self.file.pwrite(parts, offset) for offset, parts in runs]
+        # All of them end before the first failure is told: none may come later, when the file is somebody else's.
+        for outcome in await asyncio.gather(*writes, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     def corruption(self, page: int, what: str) -> Corruption:
         """Names the page."""

@@ -169,11 +169,14 @@ class Tree:
         del node.keys[position]
         node.size -= len(key) + stored_bytes(value) + LEAF_ENTRY_OVERHEAD_BYTES
         self._retire_value(value)
-        changed: Node = node
-        while path and changed.size < self._small:
+        self._shrunk(node, path)
+
+    def _shrunk(self, node: Node, path: Path) -> None:
+        """Merges what has become small, upwards."""
+        while path and node.size < self._small:
             branch, index = path.pop()
             self._rebalance(branch, index)
-            changed = branch
+            node = branch
         self._lower()
 
     def delete_range(self, low: bytes, high: bytes) -> None:
@@ -198,7 +201,7 @@ class Tree:
             for value in node.values[start:end]:
                 self._retire_value(value)
             del node.keys[start:end], node.values[start:end]
-            node.size = leaf_size(node.keys, node.values)
+            node.size = leaf_size(node.keys, node.values, large=node.large)
             return not node.keys
         assert type(node) is Branch
         first, last = bisect_right(node.keys, low), bisect_left(node.keys, high)
@@ -317,13 +320,17 @@ class Tree:
                 node.size = branch_size(keys, len(node.children))
             else:
                 assert type(node) is Leaf
-                sizes = (len(key) + stored_bytes(value) for key, value in zip(keys, node.values, strict=True))
-                cut = len(keys) - 1 if at_right_edge else _middle(sizes, node.size, LEAF_ENTRY_OVERHEAD_BYTES)
+                cut = len(keys) - 1 if at_right_edge else len(keys) // 2
+                moved = leaf_size(keys[cut:], node.values[cut:], large=node.large)
+                if not node.size - self._capacity <= moved <= self._capacity:
+                    # Entries of very different sizes: the middle of the entries is not that of the bytes.
+                    sizes = (len(key) + stored_bytes(value) for key, value in zip(keys, node.values, strict=True))
+                    cut = _middle(sizes, node.size, LEAF_ENTRY_OVERHEAD_BYTES)
+                    moved = leaf_size(keys[cut:], node.values[cut:], large=node.large)
                 separator = _separator(keys[cut - 1], keys[cut])
-                right = Leaf(generation, keys[cut:], node.values[cut:], 0, node.large)
+                right = Leaf(generation, keys[cut:], node.values[cut:], moved, node.large)
                 del keys[cut:], node.values[cut:]
-                right.size = leaf_size(right.keys, right.values)
-                node.size -= right.size
+                node.size -= moved
             if not path:
                 level = node.level + 1 if type(node) is Branch else 1
                 self.root = Branch(generation, level, [separator], [node, right], [0, 0], branch_size([separator], 2))

@@ -6,6 +6,7 @@ page, and one path of the tree. A damaged page costs what lies beneath it, and n
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from runtime.disk import Disk
 from storage.btree.meta import Meta
@@ -143,7 +144,7 @@ class _Walk:
         self._report.branch_pages += 1
         bounds = [low, *node.keys, high]
         inner = node.keys
-        if any(one >= other for one, other in zip(inner, inner[1:], strict=False)) or (
+        if any(one >= other for one, other in pairwise(inner)) or (
             inner and ((low is not None and inner[0] <= low) or (high is not None and inner[-1] >= high))
         ):
             self._fault(page, "its separators are out of order")
@@ -170,7 +171,7 @@ class _Walk:
         report.leaf_bytes += leaf.size
         report.entries += len(keys)
         report.key_bytes += sum(map(len, keys))
-        if any(one >= other for one, other in zip(keys, keys[1:], strict=False)):
+        if any(one >= other for one, other in pairwise(keys)):
             self._fault(page, "its keys are out of order")
         if keys and (
             (low is not None and keys[0] < low)
@@ -195,7 +196,10 @@ class _Walk:
         count = run_pages(large.length, self._meta.page_bytes)
         self._report.large_pages += count
         self._report.value_bytes += large.length
-        if not all([self._see(page) for page in range(large.page, large.page + count)]) or not self._values:
+        once = True
+        for page in range(large.page, large.page + count):
+            once &= self._see(page)
+        if not once or not self._values:
             return
         try:
             self._pages.value(large)

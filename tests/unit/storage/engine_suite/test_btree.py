@@ -11,7 +11,7 @@ from tests.unit.storage.engine_suite.durable import DurableEngineMachine
 class BTreeMachine(DurableEngineMachine):
     async def open(self, path: str) -> DurableEngine:
         return await BTreeEngine.open(
-            self.disk, path, operator=Append(), cache_bytes_max=40_000, changed_bytes_max=100_000
+            self.disk, path, operator=Append(), page_bytes=4096, cache_bytes_max=5_000, changed_bytes_max=100_000
         )
 
 
