@@ -56,7 +56,7 @@ def question(raft: Raft) -> bytes:
 
 @pytest.mark.parametrize("voters", range(2, 7))
 def test_nobody_who_took_part_is_ever_taken_for_new(voters: int) -> None:
-    """For all sets that noted the earlier life, and all who lost their notes since: recovered, knowing it, or not yet."""
+    """For all sets that noted the earlier life, and all who lost them since: recovered, knowing it, or not yet."""
     witnesses = Witnesses.of(voters)
     others = range(witnesses.others)
     for registrars in combinations(others, witnesses.registrars):
