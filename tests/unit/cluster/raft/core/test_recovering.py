@@ -3,7 +3,7 @@
 The protocol as a whole is in the scenarios `first_start` and `lost_*`, and under random faults in `test_explorer`.
 """
 
-from itertools import combinations
+from itertools import combinations, product
 
 import pytest
 
@@ -56,19 +56,20 @@ def question(raft: Raft) -> bytes:
 
 @pytest.mark.parametrize("voters", range(2, 7))
 def test_nobody_who_took_part_is_ever_taken_for_new(voters: int) -> None:
-    """For all sets that noted the earlier life, and all who lost their notes since, knowing it or not yet."""
+    """For all sets that noted the earlier life, and all who lost them since: recovered, knowing it, or not yet."""
     witnesses = Witnesses.of(voters)
     others = range(witnesses.others)
     for registrars in combinations(others, witnesses.registrars):
         for lost_count in range(max(1, witnesses.spares)):
             for lost in combinations(others, lost_count):
-                for aware_count in range(lost_count + 1):
-                    aware = lost[:aware_count]
+                intact = [other for other in registrars if other not in lost]
+                for aware, recovered in product(range(lost_count + 1), range(len(intact) + 1)):
                     inquiry = Inquiry(list(others))
                     for other in others:
-                        if other in registrars and other not in lost:
+                        if other in intact[recovered:]:
                             continue  # It would say OTHER, and end the question; here its answer comes too late.
-                        inquiry.answers[other] = Answer(Statement.LOST if other in aware else Statement.VOUCHED, 1)
+                        statement = Statement.BLANK if other in intact else Statement.VOUCHED
+                        inquiry.answers[other] = Answer(Statement.LOST if other in lost[:aware] else statement, 1)
                     assert not inquiry.is_new(inquiry.answers)
 
 
@@ -183,6 +184,35 @@ def test_a_withheld_member_answers_no_ballot_and_opens_none() -> None:
         raft.campaign()
         assert sent(raft) == []
         assert raft.term == 0
+
+
+def acknowledge(index: int, life: int, *, withheld: bool = False) -> Message:
+    return Message(MessageKind.APPEND_REPLY, 2, 1, 1, index=index, life=life, withheld=withheld)
+
+
+def test_a_leader_tells_the_lives_of_a_member_apart() -> None:
+    log = MemoryLog(SnapshotMeta(0, 0, THREE))
+    raft = Raft(RaftConfig(1, pre_vote=False), log, HardState(), THREE, 0, lambda low, high: low)
+    raft.campaign()
+    sent(raft)
+    raft.step(Message(MessageKind.VOTE_REPLY, 3, 1, 1))
+    raft.propose([b"a", b"b", b"c"])
+    progress = raft.progress[2]
+    raft.step(acknowledge(1, 50))
+    assert (progress.match, progress.counts) == (1, True)
+    # It lost its log: what it acknowledged is void, and what it acknowledges counts for nothing.
+    raft.step(acknowledge(0, 60, withheld=True))
+    assert (progress.match, progress.counts, progress.life) == (0, False, 60)
+    # A late word of the life that is over.
+    raft.step(acknowledge(3, 50))
+    assert (progress.match, progress.counts, progress.life) == (0, False, 60)
+    # Nobody settles in a life that this leader has not seen.
+    raft.step(acknowledge(3, 70))
+    assert (progress.match, progress.counts, progress.life) == (0, False, 60)
+    raft.step(acknowledge(2, 60, withheld=True))
+    assert (progress.match, progress.counts) == (2, False)
+    raft.step(acknowledge(3, 60))
+    assert (progress.match, progress.counts) == (3, True)
 
 
 def test_without_the_safeguard_nobody_asks() -> None:
