@@ -15,6 +15,7 @@ gave each other up, nobody else would ever speak to the other side again.
 
 import math
 from collections.abc import Iterable
+from itertools import islice
 
 from cluster.membership.core.beliefs import Beliefs
 from cluster.membership.core.state import Core
@@ -37,15 +38,17 @@ class Exchange:
         self._next_tick = core.random(0, core.config.sync_ticks) + 1
         self._reconnect_tick = core.random(0, core.config.reconnect_ticks) + 1
 
-    def join(self, seeds: Iterable[Address]) -> None:
-        """Remembers seeds, up to `seeds_max`, and asks them all for what they believe."""
+    def set_seeds(self, seeds: Iterable[Address]) -> None:
+        """Remembers seeds in place of earlier ones, up to `seeds_max`."""
         core = self._core
-        for seed in seeds:
-            if len(self._seeds) < core.config.seeds_max:
-                self._seeds[seed] = None
+        others = (seed for seed in seeds if seed != core.own.details.address)
+        self._seeds = dict.fromkeys(islice(others, core.config.seeds_max))
+
+    def join(self) -> None:
+        """Asks all seeds for what they believe."""
+        core = self._core
         for seed in self._seeds:
-            if seed != core.own.details.address:
-                core.call(seed, State(core.own.name, reply_wanted=True), Purpose.SYNC, self._records({}))
+            core.call(seed, State(core.own.name, reply_wanted=True), Purpose.SYNC, self._records({}))
 
     def tick(self) -> None:
         """A tick has passed."""

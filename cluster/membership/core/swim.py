@@ -127,8 +127,13 @@ class Swim:
         return None
 
     def join(self, seeds: Iterable[Address]) -> None:
-        """Looks for the cluster at these addresses, and goes on to do so while they are no members."""
-        self._exchange.join(seeds)
+        """Looks for the cluster at these addresses, at once, and later now and then while they are no members."""
+        self._exchange.set_seeds(seeds)
+        self._exchange.join()
+
+    def set_seeds(self, seeds: Iterable[Address]) -> None:
+        """The seeds have other addresses now; they are not asked at once."""
+        self._exchange.set_seeds(seeds)
 
     def update_metadata(self, metadata: bytes) -> None:
         """Says something else of itself. Raises MetadataTooLarge."""
