@@ -2,5 +2,19 @@
 
 from cluster.membership.core.testing.cluster import Cluster, Heard, Node, Weather
 from cluster.membership.core.testing.explorer import Disagreement, Explorer, Faults
+from cluster.membership.core.testing.single import STRANGER, Sent, Single, address_of, alive
 
-__all__ = ["Cluster", "Disagreement", "Explorer", "Faults", "Heard", "Node", "Weather"]
+__all__ = [
+    "STRANGER",
+    "Cluster",
+    "Disagreement",
+    "Explorer",
+    "Faults",
+    "Heard",
+    "Node",
+    "Sent",
+    "Single",
+    "Weather",
+    "address_of",
+    "alive",
+]
