@@ -16,8 +16,6 @@ from hashlib import blake2b
 from cluster.membership.core.types import Details, Member, Status, Update
 from cluster.membership.core.wire import encode_update
 
-CHOICES_PER_WANTED = 3
-"""Draws per member that is wanted at random; a ring of mostly unfit ones gives fewer than asked."""
 MARKS_CACHED = 8_192
 """Suspicions come and go: most marks have been reckoned before."""
 
@@ -121,24 +119,20 @@ class Roster:
         return None
 
     def choose(self, count: int, but: Collection[str] = ()) -> list[Member]:
-        """Up to `count` living others, at random, each once."""
-        ring, chosen = self.ring, dict[str, Member]()
-        if len(ring) <= count:
-            for name in ring:
-                member = self.members.get(name)
-                if member is not None and member.living and name not in but:
-                    chosen[name] = member
-            return list(chosen.values())
-        for _ in range(CHOICES_PER_WANTED * count):
-            name = ring[self._random(0, len(ring))]
-            if name in chosen or name in but:
-                continue
+        """Up to `count` living others, at random, each once. O(count), and what it has to skip."""
+        ring, chosen = self.ring, list[Member]()
+        # The first steps of a shuffle, of which only the moves are kept.
+        moved: dict[int, str] = {}
+        for place in range(len(ring)):
+            if len(chosen) == count:
+                break
+            at = self._random(place, len(ring))
+            name = moved.get(at, ring[at])
+            moved[at] = moved.get(place, ring[place])
             member = self.members.get(name)
-            if member is not None and member.living:
-                chosen[name] = member
-                if len(chosen) == count:
-                    break
-        return list(chosen.values())
+            if member is not None and member.living and name not in but:
+                chosen.append(member)
+        return chosen
 
     def _place(self, name: str) -> None:
         """Somewhere in the ring, by swapping with a random one."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from cluster.membership.core.config import SwimConfig
 from cluster.membership.core.swim import Swim
 from cluster.membership.core.types import Address, Details, EventKind, Status, StreamCall, Update
-from cluster.membership.core.wire import Gossip, Message, decode, encode, encode_update
+from cluster.membership.core.wire import Ack, Gossip, Message, Ping, decode, encode, encode_update
 
 STRANGER = Address("10.9.9.9", 9)
 
@@ -39,7 +39,10 @@ class Single:
         name: str = "me",
         instance: int = 100,
         random: Callable[[int, int], int] = lambda low, high: low,
+        answered: bool = False,
     ) -> None:
+        """`answered`: each ping that it sends is acked at once, and not shown."""
+        self._answered = answered
         self.swim = Swim(config or SwimConfig(), name, instance, address_of(name), b"", random)
         self.datagrams: list[Sent] = []
         self.streams: list[StreamCall] = []
@@ -82,6 +85,11 @@ class Single:
 
     def _collect(self) -> None:
         output = self.swim.take_output()
-        self.datagrams += [Sent(target, *decode(data)) for target, data in output.datagrams]
         self.streams += output.streams
         self.events += [(kind, member.name) for kind, member in output.events]
+        for target, data in output.datagrams:
+            sent = Sent(target, *decode(data))
+            if self._answered and isinstance(sent.message, Ping):
+                self.swim.datagram(encode(Ack(sent.message.sequence, sent.message.target, 1)), target)
+            else:
+                self.datagrams.append(sent)

@@ -20,7 +20,7 @@ from cluster.membership.core import SwimConfig
 )
 def test_nonsense_is_refused_by_name(changes: dict[str, int], field: str) -> None:
     with pytest.raises(ValueError, match=field):
-        SwimConfig(**changes)
+        SwimConfig(**changes)  # type: ignore[arg-type]  # all of them are numbers
 
 
 def test_without_helpers_nacks_do_not_matter() -> None:
