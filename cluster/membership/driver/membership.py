@@ -227,8 +227,12 @@ class Membership:
     async def _advertised(self, bound: Address) -> Address:
         host, port = split_address(self._options.advertise) if self._options.advertise else (bound.host, 0)
         address = await resolve(host, port or bound.port)
-        if ipaddress.ip_address(address.host).is_unspecified:
+        numeric = ipaddress.ip_address(address.host)
+        if numeric.is_unspecified:
             raise ValueError(f"advertise must say where the others reach {bound}")
+        if numeric.is_loopback and host != address.host and not ipaddress.ip_address(bound.host).is_loopback:
+            # Machines often know their own name as 127.0.1.1; told to others, it would send them to themselves.
+            raise ValueError(f"advertise: {host} is {address.host} here, which others do not reach; give the address")
         return address
 
     def _tick(self) -> None:
