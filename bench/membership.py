@@ -264,7 +264,7 @@ def lifeguard_table(quick: bool) -> list[Row]:
         "all (alpha 5)": with_(health_aware_probes=True, shrinking_suspicion=True, buddy=True),
         "all (alpha 4, the default)": SwimConfig(),
     }
-    seconds = 60 if quick else 300
+    seconds = 60 if quick else 200
     rows = []
     for count in (4, 16):
         for name, config in variants.items():

@@ -92,7 +92,7 @@ class Exchange:
 
     def _offer(self, target: Address) -> None:
         core = self._core
-        offer = Offer(core.own.name, core.roster.digest, core.roster.living)
+        offer = Offer(core.own.name, core.roster.digest)
         core.call(target, offer, Purpose.SYNC)
 
     def _records(self, known: dict[str, Update]) -> list[bytes]:

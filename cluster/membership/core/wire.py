@@ -83,7 +83,6 @@ class Offer:
     KIND: ClassVar[int] = 6
     source: str
     digest: int
-    members: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,7 @@ def encode(message: Message, updates: Iterable[bytes] = ()) -> bytes:
     elif isinstance(message, Nack):
         head += message.sequence.to_bytes(4, "big") + source
     elif isinstance(message, Offer):
-        head += source + message.digest.to_bytes(8, "big") + message.members.to_bytes(4, "big")
+        head += source + message.digest.to_bytes(8, "big")
     elif isinstance(message, State):
         head += source + bytes((message.reply_wanted,))
     else:
@@ -187,7 +186,7 @@ def _message(kind: int, reader: "_Reader") -> Message:
     if kind == Gossip.KIND:
         return Gossip(reader.name())
     if kind == Offer.KIND:
-        return Offer(reader.name(), reader.integer(8), reader.integer(4))
+        return Offer(reader.name(), reader.integer(8))
     if kind == Same.KIND:
         return Same(reader.name())
     if kind == State.KIND:

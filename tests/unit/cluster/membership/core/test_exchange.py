@@ -11,7 +11,7 @@ from runtime.sim import SeededRandomness
 
 def test_equal_beliefs_cost_one_small_answer() -> None:
     one, other = Single().meet("a", "b"), Single().meet("a", "b")
-    offer = Offer("you", other.swim.digest, 3)
+    offer = Offer("you", other.swim.digest)
     assert one.exchange(offer) == (Same("me"), [])
     assert one.swim.counters.syncs_equal == 1
     assert one.exchange(Same("you")) is None
@@ -20,7 +20,7 @@ def test_equal_beliefs_cost_one_small_answer() -> None:
 
 def test_different_beliefs_are_exchanged_and_each_gives_what_the_other_lacks() -> None:
     one, other = Single().meet("a", "b"), Single(name="you", instance=5).meet("b", "c")
-    answer = one.exchange(Offer("you", other.swim.digest, 3))
+    answer = one.exchange(Offer("you", other.swim.digest))
     assert answer is not None
     state, updates = answer
     assert state == State("me", reply_wanted=True)

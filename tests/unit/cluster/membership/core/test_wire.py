@@ -31,7 +31,7 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(PingRequest, SEQUENCES, NAMES, NAMES),
     st.builds(Nack, SEQUENCES, NAMES),
     st.builds(Gossip, NAMES),
-    st.builds(Offer, NAMES, LONG, SEQUENCES),
+    st.builds(Offer, NAMES, LONG),
     st.builds(Same, NAMES),
     st.builds(State, NAMES, st.booleans()),
 )
