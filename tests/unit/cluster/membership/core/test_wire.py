@@ -59,7 +59,7 @@ def test_what_is_said_comes_out_again(message: Message, said: list[Update]) -> N
     assert decode(data) == (message, said)
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_message_or_malformed(data: bytes) -> None:
     try:
@@ -69,7 +69,7 @@ def test_any_bytes_are_a_message_or_malformed(data: bytes) -> None:
     assert decode(encode(message, map(encode_update, said))) == (message, said)
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(st.data())
 def test_damaged_messages_are_read_or_malformed(data: st.DataObject) -> None:
     whole = encode(data.draw(MESSAGES), [encode_update(data.draw(updates())) for _ in range(2)])

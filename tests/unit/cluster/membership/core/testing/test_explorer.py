@@ -29,7 +29,7 @@ def explore(seed: int, config: SwimConfig, *, faults: Faults | None = None) -> t
 CONFIG = SwimConfig(sync_ticks=100, reconnect_ticks=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32))
 def test_after_any_faults_all_agree(seed: int) -> None:
     explore(seed, CONFIG)
