@@ -1,7 +1,6 @@
 """Memberships on real sockets of this machine, and on simulated hosts."""
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -10,22 +9,18 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import uvloop
-from prometheus_client import CollectorRegistry
 
 from cluster.membership.core import Address, Status, SwimConfig
 from cluster.membership.driver import (
     Change,
     ChangeKind,
     Membership,
-    MembershipMetrics,
     MembershipOptions,
     NameTaken,
 )
 from cluster.membership.driver.membership import resolve
-from cluster.membership.envelope import Channel
 from cluster.membership.metadata import Metadata
 from runtime.real import StreamNet, SystemClock, SystemRandomness
 
@@ -177,30 +172,6 @@ async def test_the_name_of_a_living_member_is_refused() -> None:
     await first.stop()
 
 
-async def test_a_garbage_datagram_and_a_garbage_stream_are_counted() -> None:
-    member = await start("member")
-    host, port = member.address
-    transport, _ = await StreamNet().datagram(asyncio.DatagramProtocol, "127.0.0.1", 0)
-    for data in (b"", b"x", b"garbage" * 100, member._envelope.wrap(b"\x63", Channel.DATAGRAM)):
-        transport.sendto(data, (host, port))
-    reader, writer = await asyncio.open_connection(host, port)
-    writer.write(b"\0\0\0\x08garbage!")
-    assert await reader.read() == b""
-    writer.close()
-    await until(lambda: sum(member.traffic.refused.values()) >= 4)
-    assert set(member.traffic.refused) >= {"short", "version", "malformed"}
-    transport.close()
-    await member.stop()
-
-
-async def test_an_address_that_cannot_be_sent_to_harms_nobody() -> None:
-    member = await start("member")
-    member._transport.send(Address("::1", 1), b"x")
-    await asyncio.sleep(0)
-    await until(lambda: member.traffic.refused.get("not_sent", 0) == 1)
-    await member.stop()
-
-
 async def test_a_port_that_is_taken_and_a_wildcard_without_address_are_refused() -> None:
     member = await start("member")
     with pytest.raises(OSError):
@@ -245,43 +216,9 @@ async def test_it_goes_on_looking_for_seeds_that_come_later() -> None:
     await seed.stop()
 
 
-async def test_metrics_and_info_tell_what_there_is() -> None:
-    async with five() as members:
-        registry = CollectorRegistry()
-        MembershipMetrics(registry, members[0])
-        assert registry.get_sample_value("orrery_membership_members", {"status": "alive"}) == 5
-        assert registry.get_sample_value("orrery_membership_joined") == 1
-        assert registry.get_sample_value("orrery_membership_health") == members[0].core.health
-        sent = registry.get_sample_value("orrery_membership_datagrams_sent_total")
-        assert sent == members[0].traffic.datagrams_sent
-        members[0].traffic.refuse("key")
-        assert registry.get_sample_value("orrery_membership_dropped_total", {"reason": "key"}) == 1
-        info = json.loads(msgspec.json.encode(members[0].info()))
-        assert [member["name"] for member in info["members"]] == [f"m{number}" for number in range(5)]
-        assert info["members"][3]["service"] == "kv"
-        assert info["digest"] == f"{members[3].core.digest:016x}"
-        assert info["sealed"] is False
-
-
 async def test_names_are_resolved_to_ipv4_first() -> None:
     assert await resolve("::1", 7) == Address("::1", 7)
     assert await resolve("localhost", 7) == Address("127.0.0.1", 7)
-
-
-async def test_too_many_conversations_are_dropped_and_counted() -> None:
-    member = await start("member", streams_out_max=1, streams_in_max=1)
-    other = await start("other", member, streams_out_max=1, streams_in_max=1)
-    await until(lambda: other.joined)
-    idle = [await asyncio.open_connection(*member.address) for _ in range(2)]
-    await until(lambda: member.traffic.streams_refused == 1)
-    for _ in range(3):
-        other.core.join([member.address])
-        other._flush()
-    assert other.traffic.streams_failed >= 2
-    for _, writer in idle:
-        writer.close()
-    await other.stop()
-    await member.stop()
 
 
 def trace_hashes(hash_seed: int) -> list[str]:
