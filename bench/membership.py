@@ -292,7 +292,7 @@ def measure(quick: bool, only: str | None) -> list[Row]:
     if only in (None, "slow"):
         for members in sizes:
             for variant in VARIANTS:
-                seconds, count = {10: (600, 1), 100: (300, 4), 1000: (60, 40)}[members]
+                seconds, count = {10: (600, 1), 100: (300, 4), 1000: (30, 40)}[members]
                 rows.append(report(lambda m=members, v=variant, c=count, s=seconds: slow(m, v, VARIANTS[v], c, s, 2)))
     if only in (None, "join"):
         for members in sizes:

@@ -18,9 +18,9 @@ from runtime import Clock, Net, Randomness
 
 INSTANCE_RANDOM_BITS = 20
 """Behind the milliseconds of the start, for processes that start in the same one."""
-LATE_TICKS = 1.0
-"""A tick that comes later than this is skipped: the process stood still, and what the others said meanwhile is heard
-before time goes on."""
+STALL_S = 0.1
+"""A tick that is later than this, and than a tick's length, is left out: the process stood still, and what the others
+said meanwhile is heard before time goes on. What is less late is made up for."""
 
 _log = logging.getLogger(__name__)
 
@@ -237,15 +237,16 @@ class Membership:
 
     def _tick(self) -> None:
         loop, tick_s = asyncio.get_running_loop(), self._options.tick_s
-        late_ticks = (loop.time() - self._due_s) / tick_s
-        if late_ticks > LATE_TICKS:
-            self.ticks_skipped += int(late_ticks)
+        late_s = loop.time() - self._due_s
+        stood_still = late_s > max(STALL_S, tick_s)
+        if stood_still:
+            self.ticks_skipped += int(late_s / tick_s)
             self._due_s = loop.time() + tick_s
         else:
             self._due_s += tick_s
         # Set before anything that could raise: a member whose time stands still would be declared dead.
         self._timer = loop.call_at(self._due_s, self._tick)
-        if late_ticks <= LATE_TICKS:
+        if not stood_still:
             self._core.tick()
             self._flush()
 
@@ -313,7 +314,8 @@ class Membership:
         for seed in self._options.seeds[: self._options.swim.seeds_max]:
             try:
                 found.append(await resolve(*split_address(seed)))
-            except OSError as error:
+            except (OSError, UnicodeError) as error:
+                # UnicodeError: the name is none that DNS could have.
                 _log.debug("seed %s: %s", seed, error)
         return found
 

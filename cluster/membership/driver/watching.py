@@ -61,6 +61,7 @@ class Watch:
     """Changes in their order: `async with membership.watch() as changes: async for change in changes`.
 
     It begins with JOINED for each member that is there already, this one included. It ends when the membership does.
+    One reader at a time.
     """
 
     def __init__(self, changes_max: int, forget: Callable[["Watch"], None]) -> None:
