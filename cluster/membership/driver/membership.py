@@ -18,9 +18,9 @@ from runtime import Clock, Net, Randomness
 
 INSTANCE_RANDOM_BITS = 20
 """Behind the milliseconds of the start, for processes that start in the same one."""
-STALL_S = 0.1
-"""A tick that is later than this, and than a tick's length, is left out: the process stood still, and what the others
-said meanwhile is heard before time goes on. What is less late is made up for."""
+LATE_TICKS_MAX = 1.0
+"""A tick that is later than this is left out, and not made up for: the process stood still, and what the others said
+meanwhile is heard before time goes on. On a loop that lags, a member's time goes slower, and so do its accusations."""
 
 _log = logging.getLogger(__name__)
 
@@ -238,7 +238,7 @@ class Membership:
     def _tick(self) -> None:
         loop, tick_s = asyncio.get_running_loop(), self._options.tick_s
         late_s = loop.time() - self._due_s
-        stood_still = late_s > max(STALL_S, tick_s)
+        stood_still = late_s > LATE_TICKS_MAX * tick_s
         if stood_still:
             self.ticks_skipped += int(late_s / tick_s)
             self._due_s = loop.time() + tick_s

@@ -109,8 +109,8 @@ def test_five_members_hear_of_a_sixth(loop_factory: Callable[[], asyncio.Abstrac
     async def scenario() -> None:
         async with five() as members:
             await story(members[2])
+            await until(lambda: len({member.core.digest for member in members}) == 1)
             assert {view.name for view in members[4].members()} == {f"m{number}" for number in range(5)}
-            assert len({member.core.digest for member in members}) == 1
             assert not any(member.traffic.refused for member in members)
 
     with closing(loop_factory()) as loop:
