@@ -38,6 +38,25 @@ VARIANTS = {
     FULL: SwimConfig(),
 }
 
+HEADS = {
+    "messages_per_node_s": "packets/s",
+    "bytes_per_node_s": "bytes/s",
+    "busy_bytes_per_node_s": "bytes/s while members die",
+    "suspected_s": "suspected after s",
+    "failed_s": "declared dead after s",
+    "all_know_s": "all know after s",
+    "all_know_s_max": "at the latest",
+    "spread_s": "first to last s",
+    "not_known_by_all": "not known by all",
+    "false_failures": "living declared dead",
+    "false_suspicions": "living suspected",
+    "false_failures_healthy": "of and by healthy ones",
+    "slow_declared_dead": "times a slow one was",
+    "knows_all_s": "knows all after s",
+    "known_by_all_s": "known by all after s",
+    "bytes_per_join": "bytes of all meanwhile",
+}
+
 
 @dataclass(frozen=True)
 class Row:
@@ -308,7 +327,7 @@ def table(rows: list[Row], part: str) -> str:
         return ""
     keys = list(chosen[0].figures)
     lines = [
-        f"| members | variant | world | {' | '.join(keys)} |",
+        f"| members | variant | world | {' | '.join(HEADS.get(key, key) for key in keys)} |",
         f"|{'---|' * (3 + len(keys))}",
     ]
     for row in chosen:
