@@ -34,3 +34,6 @@ class Info:
     """Where clients go, by protocol, e.g. `{"etcd": "http://127.0.0.1:23790"}`."""
     data_dir: str = ""
     """The directory that this process owns, or empty when it keeps nothing."""
+    parts: Mapping[str, object] = field(default_factory=dict)
+    """What parts of the process tell of themselves, by their names, beside the rest: `{"membership": {...}}`. They are
+    shown as JSON."""
