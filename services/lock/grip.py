@@ -48,7 +48,7 @@ class Grip:
     lease: int
     wanted: PlaceRecord | None
     """What its value says, but for the holds; None for a candidate, whose value is its own."""
-    tell_gone: Callable[["Grip", int], None]
+    tell_gone: Callable[["Grip"], None]
     holds: dict[int, Hold] = field(default_factory=dict)
     state: State = "absent"
     create_revision: int = 0
@@ -130,10 +130,10 @@ class Grip:
             if not hold.done.done():
                 hold.done.set_result(None)
 
-    def on_gone(self, revision: int) -> None:
+    def on_gone(self) -> None:
         """Somebody else removed the key."""
         self.view = None
-        self.tell_gone(self, revision)
+        self.tell_gone(self)
 
     def follow(self, view: LockView) -> None:
         """Is told from now on."""

@@ -51,7 +51,7 @@ class Holding:
         lease: int,
         owner: str,
         spawn: Spawn,
-        tell_gone: Callable[[Grip, int], None],
+        tell_gone: Callable[[Grip], None],
         tell_too_long: Callable[[Grip], None],
     ) -> None:
         """`tell_gone` and `tell_too_long` are called when a grip is over that was not released."""
@@ -99,7 +99,9 @@ class Holding:
                 grip = await self._find(request.name, key, request.hold_id)
             async with grip.writing:
                 hold = grip.holds.get(request.hold_id)
-                if hold is None or grip.state == "gone":
+                # One that this stream did not hear of may be written down: an earlier stream got it.
+                is_known = hold is not None or (grip.record is not None and request.hold_id in grip.record.holds)
+                if not is_known or grip.state == "gone":
                     raise _not_held(request)
                 if request.token not in (0, grip.create_revision):
                     raise Refused(
@@ -110,7 +112,8 @@ class Holding:
         except KvError as error:
             self._context.settle(key, request.hold_id)
             raise of_kv(error) from error
-        hold.fail(Refused(StatusCode.CANCELLED, "it was released while it waited"))
+        if hold is not None:
+            hold.fail(Refused(StatusCode.CANCELLED, "it was released while it waited"))
         if not was_there:
             raise _not_held(request)
         self._context.counters.releases += 1

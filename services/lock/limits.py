@@ -17,8 +17,8 @@ HOLDS_PER_KEY_MAX = 64
 """How deep a lock can be entered by one session."""
 QUEUE_MAX = 10_000
 """Keys below a lock's name that are read; the configured limit of waiters is lower."""
-ANSWERS_WAITING_MAX = 4096
-"""Answers that a client may leave unread before its stream is ended."""
+ANSWERS_WAITING_MAX = 512
+"""Answers that a client may leave unread before no more of its requests are read."""
 WHO_BYTES_MAX = 256
 WHY_BYTES_MAX = 1024
 AUDIT_RECORDS_MAX = 10_000

@@ -8,32 +8,38 @@ from services.lock.limits import ANSWERS_WAITING_MAX
 
 
 class Outbox:
-    """A bounded queue between a session and its stream."""
+    """The queue between a session and its stream.
+
+    Whoever takes requests waits for `room` first: a client that does not read its answers cannot ask for more, so the
+    queue is bounded by the requests under way.
+    """
 
     def __init__(self) -> None:
         self._answers: deque[SessionResponse] = deque()
         self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
         self.is_closed = False
         """Nothing is taken any more; what waits is still written."""
-        self.has_overflowed = False
-        """The client did not read for too long."""
 
     def put(self, answer: SessionResponse) -> None:
-        """Sends an answer. One too many closes the stream."""
+        """Sends an answer."""
         if self.is_closed:
-            return
-        if len(self._answers) >= ANSWERS_WAITING_MAX:
-            self.has_overflowed = True
-            self._answers.clear()
-            self.close()
             return
         self._answers.append(answer)
         self._changed.set()
+        if len(self._answers) >= ANSWERS_WAITING_MAX:
+            self._room.clear()
 
     def close(self) -> None:
         """Ends the stream once what waits is written."""
         self.is_closed = True
         self._changed.set()
+        self._room.set()
+
+    async def room(self) -> None:
+        """Returns when the client has read enough, or will never be told anything any more."""
+        await self._room.wait()
 
     async def take(self) -> SessionResponse | None:
         """The next answer; None when there will be none."""
@@ -42,4 +48,7 @@ class Outbox:
                 return None
             self._changed.clear()
             await self._changed.wait()
-        return self._answers.popleft()
+        answer = self._answers.popleft()
+        if len(self._answers) < ANSWERS_WAITING_MAX:
+            self._room.set()
+        return answer

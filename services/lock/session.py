@@ -42,6 +42,8 @@ from services.lock.outbox import Outbox
 from services.lock.records import SessionRecord, decode_audit, decode_session, encode_session
 from services.lock.refusals import Refused, SessionGone, invalid, of_kv
 
+AUDIT_LOOK_MAX = 64
+"""Newest records of forced releases among which the reason of a loss is looked for."""
 EXPLAIN_S_MAX = 0.5
 """How long the reason of a loss may be looked for before the loss is told without it."""
 
@@ -126,9 +128,10 @@ class Session:
                 self._scope = scope
                 scope.spawn(self._watch_time(), name="time")
                 async for request in requests:
-                    self._take(request)
+                    await self.outbox.room()
                     if self._is_over:
                         break
+                    self._take(request)
                 scope.cancel()
         finally:
             self._scope = None
@@ -231,20 +234,20 @@ class Session:
         self.outbox.put(SessionResponse(session_lost=SessionLost(detail=why)))
         self.outbox.close()
 
-    def _on_gone(self, grip: Grip, revision: int) -> None:
+    def _on_gone(self, grip: Grip) -> None:
         holds = self._holding.lost(grip)
-        self._spawn(self._explain(grip, [hold.id for hold in holds], revision), "loss")
+        self._spawn(self._explain(grip, [hold.id for hold in holds]), "loss")
 
     def _on_too_long(self, grip: Grip) -> None:
         for hold in self._holding.lost(grip):
             self._tell(grip, hold.id, LOSS_REASON_HELD_TOO_LONG, "it was held for as long as it may be")
 
-    async def _explain(self, grip: Grip, holds: list[int], revision: int) -> None:
+    async def _explain(self, grip: Grip, holds: list[int]) -> None:
         """Tells of a loss, with its reason if it can be found quickly."""
         reason, detail = LOSS_REASON_KEY_REMOVED, "somebody removed the key"
         try:
             async with asyncio.timeout(EXPLAIN_S_MAX):
-                forced = await self._forced(revision)
+                forced = await self._forced(grip)
                 if forced:
                     reason, detail = LOSS_REASON_FORCED, forced
                 elif (await self._kv.time_to_live(self.terms.lease)).TTL < 0:
@@ -255,21 +258,22 @@ class Session:
             detail = "the key is gone; kv did not say why in time"
         self._tell_all(grip, holds, reason, detail)
 
-    async def _forced(self, revision: int) -> str:
-        """Who took it and why, if an operator did it in this revision; else empty."""
-        if revision == 0:
-            return ""
+    async def _forced(self, grip: Grip) -> str:
+        """Who took it and why, if an operator did it; else empty."""
         found = await self._kv.range(
             RangeRequest(
                 key=AUDIT,
                 range_end=prefix_end(AUDIT),
-                min_mod_revision=revision,
-                max_mod_revision=revision,
-                limit=1,
+                sort_order=RangeRequest.DESCEND,
+                sort_target=RangeRequest.KEY,
+                limit=AUDIT_LOOK_MAX,
             )
         )
-        record = decode_audit(found.kvs[0].value) if found.kvs else None
-        return f"{record.who}: {record.why}" if record is not None else ""
+        for pair in found.kvs:
+            record = decode_audit(pair.value)
+            if record is not None and (record.name, record.token) == (grip.name, grip.create_revision):
+                return f"{record.who}: {record.why}"
+        return ""
 
     def _tell_all(self, grip: Grip, holds: list[int], reason: "LossReason.ValueType", detail: str) -> None:
         for hold_id in holds:

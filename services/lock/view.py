@@ -39,8 +39,8 @@ class Claim(Protocol):
         """The place holds the lock; `oldest` is the first of those who do. Told once."""
         ...
 
-    def on_gone(self, revision: int) -> None:
-        """The key is gone since `revision` (0: unknown), and nobody here removed it. Nothing is told any more."""
+    def on_gone(self) -> None:
+        """The key is gone, and nobody here removed it. Nothing is told any more."""
         ...
 
 
@@ -89,7 +89,7 @@ class LockView:
             self._waiting.add(claim.key)
         self._wanted()
         if self._revision >= claim.create_revision:
-            self._check(claim, 0)
+            self._check(claim)
             self._advance()
 
     def leave(self, claim: Claim) -> None:
@@ -136,7 +136,7 @@ class LockView:
                 self._values.pop(pair.key, None)
                 claim = self._claims.get(pair.key)
                 if claim is not None and claim.create_revision < pair.mod_revision:
-                    self._drop(claim, pair.mod_revision)
+                    self._drop(claim)
             else:
                 self._queue.put(entry_of(pair))
                 if self._observers:
@@ -191,7 +191,7 @@ class LockView:
         self._watch = self._kv.watch(self._prefix, prefix_end(self._prefix), self._revision + 1, self)
         for claim in tuple(self._claims.values()):
             if claim.create_revision <= self._revision:
-                self._check(claim, 0)
+                self._check(claim)
         self._advance()
         self._tell_observers()
 
@@ -203,17 +203,17 @@ class LockView:
                 _log.warning("a queue cannot be read", extra={"lock": self.name, "reason": error.message})
                 await asyncio.sleep(REREAD_PAUSE_S)
 
-    def _check(self, claim: Claim, revision: int) -> None:
+    def _check(self, claim: Claim) -> None:
         """Drops a claim whose key is not there any more."""
         entry = self._queue.get(claim.key)
         if entry is None or entry.create_revision != claim.create_revision:
-            self._drop(claim, revision)
+            self._drop(claim)
 
-    def _drop(self, claim: Claim, revision: int) -> None:
+    def _drop(self, claim: Claim) -> None:
         del self._claims[claim.key]
         self._waiting.discard(claim.key)
         self._unwanted()
-        claim.on_gone(revision)
+        claim.on_gone()
 
     def _advance(self) -> None:
         """Grants to those of ours whose turn it is."""

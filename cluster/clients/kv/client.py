@@ -1,4 +1,6 @@
-"""Calls to kv: at the member that answered last, and at the next one when it does not.
+"""Calls to kv: at the leader if it can be found, and at the next member when one does not answer.
+
+Every member takes every call. The leader does it with one hop less, and hears first of what has changed.
 
 Every call here may be sent more than once, so a write must be one that can be done twice: a transaction that compares
 what it depends on. `KvError.definite` says whether none of the attempts can have had an effect.
@@ -23,15 +25,21 @@ from cluster.pb.etcd.etcdserverpb.rpc_pb2 import (
     LeaseTimeToLiveResponse,
     RangeRequest,
     RangeResponse,
+    StatusRequest,
     TxnRequest,
     TxnResponse,
 )
-from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVStub, LeaseStub, WatchStub
+from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVStub, LeaseStub, MaintenanceStub, WatchStub
 from cluster.rpc.engine import RpcOptions, create_channel
 from runtime import Clock, Net, Randomness
 
 if TYPE_CHECKING:
-    from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVAsyncStub, LeaseAsyncStub, WatchAsyncStub
+    from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import (
+        KVAsyncStub,
+        LeaseAsyncStub,
+        MaintenanceAsyncStub,
+        WatchAsyncStub,
+    )
 
 T = TypeVar("T")
 
@@ -40,6 +48,9 @@ ATTEMPT_S_MAX = 2.0
 PAUSE_S_MIN = 0.05
 PAUSE_S_MAX = 0.5
 """Pauses after every member has failed once, doubled each round."""
+LEADER_S = 1.0
+"""How often is looked who leads."""
+STATUS_S_MAX = 1.0
 _ELSEWHERE = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
@@ -64,6 +75,7 @@ class Member:
     kv: "KVAsyncStub"
     lease: "LeaseAsyncStub"
     watch: "WatchAsyncStub"
+    maintenance: "MaintenanceAsyncStub"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +104,8 @@ class KvClient:
         self._members = []
         for address in addresses:
             channel = create_channel(address, _OPTIONS, net=net, random=random)
-            self._members.append(Member(address, channel, KVStub(channel), LeaseStub(channel), WatchStub(channel)))
+            stubs = (KVStub(channel), LeaseStub(channel), WatchStub(channel), MaintenanceStub(channel))
+            self._members.append(Member(address, channel, *stubs))
         # Processes that start together shall not all go to the same member.
         self._current = random.integer(0, len(self._members))
         self._watches = Watches(lambda: self._members[self._current].watch, self._leave_current)
@@ -102,8 +115,10 @@ class KvClient:
         """Whether the latest attempt got an answer."""
 
     async def run(self) -> None:
-        """Keeps the watches alive, for ever."""
-        await self._watches.run()
+        """Keeps the watches alive, and looks for the leader, for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watches.run(), name="kv-watches")
+            group.create_task(self._follow_leader(), name="kv-leader")
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -205,6 +220,27 @@ class KvClient:
             if self._clock.monotonic_s() + pause_s >= deadline_s:
                 raise KvUnavailable(code, f"kv gave no answer in time: {message}", definite=definite)
             await asyncio.sleep(pause_s)
+
+    async def _follow_leader(self) -> None:
+        """Goes to the leader, whenever it is known and another member than the present one."""
+        places: dict[int, int] = {}
+        while True:
+            leader = await self._leader(self._current, places)
+            if leader and leader not in places:
+                for place in range(len(self._members)):
+                    await self._leader(place, places)
+            if leader in places:
+                self._current = places[leader]
+            await asyncio.sleep(LEADER_S)
+
+    async def _leader(self, place: int, places: dict[int, int]) -> int:
+        """The id of the leader as one member knows it, 0 when that is not known; remembers who stands at that place."""
+        try:
+            status = await self._members[place].maintenance.Status(StatusRequest(), timeout=STATUS_S_MAX)
+        except grpc.aio.AioRpcError:
+            return 0
+        places[status.header.member_id] = place
+        return status.leader
 
     def _leave(self, index: int) -> None:
         """Goes on to the next member, unless another call has done so."""

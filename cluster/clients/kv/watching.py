@@ -114,16 +114,20 @@ class Watches:
             while not self._watches:
                 self._changed.clear()
                 await self._changed.wait()
+            stub = self._stub()
             with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
-                await self._stream()
-            if not self._watches:
+                await self._stream(stub)
+            if not self._watches or self._stub() is not stub:
                 continue
             self._leave()
             await asyncio.sleep(PAUSE_S)
 
-    async def _stream(self) -> None:
-        """One stream until it fails or ends. Raises AioRpcError, and TimeoutError when it is silent for too long."""
-        call = self._stub().Watch(metadata=REQUIRE_LEADER)
+    async def _stream(self, stub: "WatchAsyncStub") -> None:
+        """One stream until it fails, ends, or another member is to be asked.
+
+        Raises AioRpcError, and TimeoutError when it is silent for too long.
+        """
+        call = stub.Watch(metadata=REQUIRE_LEADER)
         self._outgoing.clear()
         self._outgoing.extend(watch.request() for watch in self._watches.values())
         self.is_streaming = True
@@ -137,6 +141,8 @@ class Watches:
                 async with asyncio.timeout(SILENCE_S_MAX):
                     response = await call.read()
                 if not isinstance(response, WatchResponse) or not self._take(response):
+                    return
+                if self._stub() is not stub:
                     return
         finally:
             self.is_streaming = False

@@ -1,6 +1,7 @@
 """Ends a block when what it stands on is lost, as asyncio.timeout ends one when its time is over."""
 
 import asyncio
+import contextlib
 from types import TracebackType
 from typing import Self
 
@@ -34,19 +35,17 @@ class Tether:
         self._grant.forget()
         task = self._task
         assert task is not None
-        is_ours = False
         if self._has_cancelled:
-            if kind is None:
+            if not isinstance(error, asyncio.CancelledError):
                 # The block ended before the cancellation reached it. It is taken here, or it would hit what follows.
-                try:
+                with contextlib.suppress(asyncio.CancelledError):
                     await asyncio.sleep(0)
-                except asyncio.CancelledError as cancelled:
-                    kind, error = type(cancelled), cancelled
-            is_ours = task.uncancel() <= self._cancelling
-        if error is not None and not (is_ours and kind is not None and issubclass(kind, asyncio.CancelledError)):
-            # What went wrong in the block, or a cancellation from elsewhere, comes first.
-            if isinstance(error, asyncio.CancelledError) and self._has_cancelled:
-                raise error
+            if task.uncancel() > self._cancelling:
+                # Somebody else cancels the task, too, and that comes first.
+                raise asyncio.CancelledError from error
+        elif isinstance(error, asyncio.CancelledError):
+            return
+        if error is not None and not isinstance(error, asyncio.CancelledError):
             return
         if self._grant.reason:
             raise LockLost(self._grant.name, self._grant.token, self._grant.reason) from error

@@ -75,15 +75,14 @@ class LocksHead(LocksServicer):
             while (response := await outbox.take()) is not None:
                 yield response
         finally:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+            # Before anything is waited for: the call may be cancelled here once more.
             del self._sessions[session]
             if not self._sessions:
                 self._none_left.set()
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
         if not reader.cancelled() and (error := reader.exception()) is not None:
             raise error
-        if outbox.has_overflowed:
-            await context.abort(StatusCode.RESOURCE_EXHAUSTED, "the client does not read its answers")
 
     async def Inspect(self, request: InspectRequest, context: CallContext) -> InspectResponse:  # noqa: N802, D102
         return await answer(context, lambda asked: self._inspection.inspect(asked.name), request)
