@@ -42,6 +42,8 @@ from services.lock.outbox import Outbox
 from services.lock.records import SessionRecord, decode_audit, decode_session, encode_session
 from services.lock.refusals import Refused, SessionGone, invalid, of_kv
 
+TIME_STEP_S = 0.01
+"""The finest that a session's end is timed."""
 AUDIT_LOOK_MAX = 64
 """Newest records of forced releases among which the reason of a loss is looked for."""
 EXPLAIN_S_MAX = 0.5
@@ -222,7 +224,8 @@ class Session:
             if left_s <= 0:
                 self._end("the session was not renewed in time")
                 return
-            await asyncio.sleep(left_s)
+            # Two clocks are at work here, and a rest of a nanosecond on the one may be none on the other.
+            await asyncio.sleep(max(left_s, TIME_STEP_S))
 
     def _end(self, why: str) -> None:
         """The session is over: tells of every grant, and of the session."""
