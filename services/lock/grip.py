@@ -5,7 +5,7 @@ goes back to `absent`: what is taken then is another place, with another token.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -103,11 +103,18 @@ class Grip:
         if self.state == "absent":
             self.state = "waiting"
 
-    def value_with(self, hold_id: int) -> bytes:
-        """The value with one more hold."""
+    def live_holds(self) -> set[int]:
+        """The holds that are written down, and that this stream knows.
+
+        Others are what is left of requests whose end nobody saw: a stream says first what it goes on to want.
+        """
+        return set(self.record.holds) & self.holds.keys() if self.record is not None else set()
+
+    def value_with(self, holds: Collection[int]) -> bytes:
+        """The value with these holds."""
         record = self.record or self.wanted
         assert record is not None
-        return encode_place(msgspec.structs.replace(record, holds=(*record.holds, hold_id)))
+        return encode_place(msgspec.structs.replace(record, holds=tuple(sorted(holds))))
 
     def judge(self, look: Look) -> None:
         """Takes the grant if the head of the queue shows it."""

@@ -18,7 +18,7 @@ from services.lock.names import place_key
 from services.lock.queue import Entry, granted
 from services.lock.records import PlaceRecord, decode_place, encode_place
 from services.lock.refusals import Refused, of_kv
-from services.lock.store import LOOK_ALONE, LOOK_TOGETHER, Changed, Look, Moved, Placed, PlaceStore
+from services.lock.store import LOOK_ALONE, LOOK_TOGETHER, Changed, Look, Mark, Moved, Placed, PlaceStore
 from services.lock.view import Views
 
 WATCH_AFTER_S = 0.02
@@ -38,7 +38,7 @@ class Context:
     clock: Clock
     waiters_max: int
     """Places in one queue."""
-    settle: Callable[[bytes, int], None]
+    settle: Callable[[bytes, Mark, int], None]
     """Called with a key and a hold that may be in kv although nobody wants it: sees to it that it is removed."""
 
 
@@ -48,7 +48,7 @@ class Holding:
     def __init__(
         self,
         context: Context,
-        lease: int,
+        mark: Mark,
         owner: str,
         spawn: Spawn,
         tell_gone: Callable[[Grip], None],
@@ -56,7 +56,8 @@ class Holding:
     ) -> None:
         """`tell_gone` and `tell_too_long` are called when a grip is over that was not released."""
         self._context = context
-        self._lease = lease
+        self._mark = mark
+        self._lease = mark.lease
         self._owner = owner
         self._spawn = spawn
         self._tell_gone = tell_gone
@@ -110,7 +111,7 @@ class Holding:
                     )
                 was_there = await self._remove_hold(grip, request.hold_id)
         except KvError as error:
-            self._context.settle(key, request.hold_id)
+            self._context.settle(key, self._mark, request.hold_id)
             raise of_kv(error) from error
         if hold is not None:
             hold.fail(Refused(StatusCode.CANCELLED, "it was released while it waited"))
@@ -189,7 +190,7 @@ class Holding:
                 raise Refused(StatusCode.ABORTED, "the grant was lost in the moment in which it was given")
         except KvError as error:
             self._forget(grip, hold)
-            self._context.settle(key, hold.id)
+            self._context.settle(key, self._mark, hold.id)
             raise of_kv(error) from error
         except Refused:
             self._forget(grip, hold)
@@ -264,7 +265,7 @@ class Holding:
             else encode_place(msgspec.structs.replace(grip.wanted, holds=(request.hold_id,)))
         )
         if is_try and alone:
-            placed = await store.enqueue_alone(name, key, self._lease, value)
+            placed = await store.enqueue_alone(name, key, self._mark, value)
             if isinstance(placed, Placed):
                 return placed
             if placed.pair is None:
@@ -273,7 +274,7 @@ class Holding:
             pair, look = await store.look(name, key, LOOK_TOGETHER)
             if pair is None and not _would_hold(grip, look):
                 raise _not_in_time(request)
-        return await store.enqueue(name, key, self._lease, value, look_max)
+        return await store.enqueue(name, key, self._mark, value, look_max)
 
     async def _add_hold(self, grip: Grip, request: Acquire) -> None:
         """Writes the hold down on a place that was there before."""
@@ -282,9 +283,7 @@ class Holding:
                 await self._change(grip, lambda: request.campaign.value)
             return
         if grip.record is not None and request.hold_id not in grip.record.holds:
-            if len(grip.record.holds) >= HOLDS_PER_KEY_MAX:
-                raise Refused(StatusCode.RESOURCE_EXHAUSTED, f"more than {HOLDS_PER_KEY_MAX} holds of one lock")
-            await self._change(grip, lambda: grip.value_with(request.hold_id))
+            await self._change(grip, lambda: grip.value_with(grip.live_holds() | {request.hold_id}))
 
     async def _wait(self, grip: Grip, hold: Hold, request: Acquire) -> None:
         wait_s = request.wait_ms_max / 1000 if request.HasField("wait_ms_max") else None
@@ -323,7 +322,7 @@ class Holding:
                 await self._remove(grip)
             except KvError:
                 for hold_id in grip.holds:
-                    self._context.settle(grip.key, hold_id)
+                    self._context.settle(grip.key, self._mark, hold_id)
         self._tell_too_long(grip)
 
     def _follow(self, grip: Grip) -> None:
@@ -353,16 +352,8 @@ class Holding:
         False when the place was gone before, by somebody else's doing.
         """
         was_there = True
-        record = grip.record
-        others = record is not None and any(other != hold_id for other in record.holds)
-        if others:
-
-            def without() -> bytes:
-                assert grip.record is not None
-                holds = tuple(other for other in grip.record.holds if other != hold_id)
-                return encode_place(msgspec.structs.replace(grip.record, holds=holds))
-
-            await self._change(grip, without)
+        if any(other != hold_id for other in grip.live_holds()):
+            await self._change(grip, lambda: grip.value_with(grip.live_holds() - {hold_id}))
         else:
             grip.let_go()
             was_there = await self._remove(grip)

@@ -22,6 +22,13 @@ class SessionGone(Refused):
         super().__init__(StatusCode.NOT_FOUND, message)
 
 
+class Superseded(Refused):
+    """Another stream has gone on with the session."""
+
+    def __init__(self) -> None:
+        super().__init__(StatusCode.ABORTED, "another stream has gone on with this session")
+
+
 def invalid(message: str) -> Refused:
     """The request makes no sense, whatever the state."""
     return Refused(StatusCode.INVALID_ARGUMENT, message)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from grpc import StatusCode
 
 from cluster.clients.kv import KvClient, KvError, prefix_end
-from cluster.pb.etcd.etcdserverpb.rpc_pb2 import PutRequest, RangeRequest, RequestOp, TxnRequest
+from cluster.pb.etcd.etcdserverpb.rpc_pb2 import Compare, PutRequest, RangeRequest, RequestOp, TxnRequest
 from cluster.pb.orrery.lock.v1.lock_pb2 import (
     LOSS_REASON_FORCED,
     LOSS_REASON_HELD_TOO_LONG,
@@ -36,11 +36,12 @@ from runtime.tasks import TaskScope
 from services.lock import checks
 from services.lock.grip import Grip
 from services.lock.holding import Context, Holding
-from services.lock.limits import HOLDS_PER_SESSION_MAX
+from services.lock.limits import CAS_ATTEMPTS_MAX, HOLDS_PER_SESSION_MAX
 from services.lock.names import AUDIT, session_key
 from services.lock.outbox import Outbox
 from services.lock.records import SessionRecord, decode_audit, decode_session, encode_session
-from services.lock.refusals import Refused, SessionGone, invalid, of_kv
+from services.lock.refusals import Refused, SessionGone, Superseded, invalid, of_kv
+from services.lock.store import Mark
 
 TIME_STEP_S = 0.01
 """The finest that a session's end is timed."""
@@ -63,10 +64,8 @@ _log = logging.getLogger(__name__)
 class Terms:
     """A session as kv knows it."""
 
-    lease: int
-    ttl_s: int
-    lock_delay_s: int
-    owner: str
+    mark: Mark
+    record: SessionRecord
     is_resumed: bool
 
 
@@ -83,22 +82,48 @@ async def _make(kv: KvClient, request: Open) -> Terms:
     lease = await kv.grant(request.ttl_s + request.lock_delay_s)
     # kv may have made it longer, so that it outlives a change of its leader.
     record = SessionRecord(lease.TTL - request.lock_delay_s, request.lock_delay_s, request.owner)
-    put = PutRequest(key=session_key(lease.ID), value=encode_session(record), lease=lease.ID)
-    await kv.txn(TxnRequest(success=[RequestOp(request_put=put)]))
-    return Terms(lease.ID, record.ttl_s, record.lock_delay_s, record.owner, is_resumed=False)
+    key = session_key(lease.ID)
+    revision = await _write(kv, key, lease.ID, encode_session(record), 0)
+    if revision is None:
+        raise Refused(StatusCode.ABORTED, "the session's record was written by somebody else")
+    return Terms(Mark(lease.ID, key, revision), record, is_resumed=False)
 
 
 async def _resume(kv: KvClient, lease: int) -> Terms:
-    found = await kv.range(RangeRequest(key=session_key(lease)))
-    record = decode_session(found.kvs[0].value) if found.kvs else None
-    if record is None:
-        raise SessionGone("there is no such session")
-    left = await kv.time_to_live(lease)
-    if record.lock_delay_s > left.TTL:
-        raise SessionGone("the session is over; its locks are in their lock-delay")
-    if await kv.renew(lease) <= 0:
-        raise SessionGone("the session is over")
-    return Terms(lease, record.ttl_s, record.lock_delay_s, record.owner, is_resumed=True)
+    key = session_key(lease)
+    for _ in range(CAS_ATTEMPTS_MAX):
+        found = await kv.range(RangeRequest(key=key))
+        record = decode_session(found.kvs[0].value) if found.kvs else None
+        if record is None:
+            raise SessionGone("there is no such session")
+        left_s = (await kv.time_to_live(lease)).TTL
+        if left_s < record.lock_delay_s:
+            raise SessionGone("the session is over; its locks are in their lock-delay")
+        if await kv.renew(lease) <= 0:
+            raise SessionGone("the session is over")
+        # From now on, nothing that an earlier stream began can come about.
+        revision = await _write(kv, key, lease, found.kvs[0].value, found.kvs[0].mod_revision)
+        if revision is not None:
+            return Terms(Mark(lease, key, revision), record, is_resumed=True)
+    raise Refused(StatusCode.ABORTED, "too many streams go on with this session")
+
+
+async def _write(kv: KvClient, key: bytes, lease: int, value: bytes, mod_revision: int) -> int | None:
+    """Writes a session's record if it is as it was; its new revision, or None if it is not."""
+    unchanged = Compare(key=key, target=Compare.MOD, result=Compare.EQUAL, mod_revision=mod_revision)
+    put = PutRequest(key=key, value=value, lease=lease)
+    answer = await kv.txn(
+        TxnRequest(
+            compare=[unchanged],
+            success=[RequestOp(request_put=put)],
+            failure=[RequestOp(request_range=RangeRequest(key=key))],
+        )
+    )
+    if answer.response.succeeded:
+        return answer.response.header.revision
+    pairs = answer.response.responses[0].response_range.kvs
+    # A lease that was just made is known to nobody else: what is there is our own, written by an earlier attempt.
+    return pairs[0].mod_revision if pairs and mod_revision == 0 else None
 
 
 class Session:
@@ -110,7 +135,7 @@ class Session:
         self._kv = kv
         self._context = context
         self._scope: TaskScope | None = None
-        self._holding = Holding(context, terms.lease, terms.owner, self._spawn, self._on_gone, self._on_too_long)
+        self._holding = Holding(context, terms.mark, terms.record.owner, self._spawn, self._on_gone, self._on_too_long)
         self._open_ids: set[int] = set()
         self._renewed_s = context.clock.monotonic_s()
         self._is_over = False
@@ -118,9 +143,9 @@ class Session:
     async def run(self, requests: AsyncIterator[SessionRequest]) -> None:
         """Serves until the client ends the stream, or the session is over. Raises Refused for what ends the stream."""
         opened = Opened(
-            session_id=self.terms.lease,
-            ttl_s=self.terms.ttl_s,
-            lock_delay_s=self.terms.lock_delay_s,
+            session_id=self.terms.mark.lease,
+            ttl_s=self.terms.record.ttl_s,
+            lock_delay_s=self.terms.record.lock_delay_s,
             resumed=self.terms.is_resumed,
         )
         self.outbox.put(SessionResponse(opened=opened))
@@ -181,6 +206,11 @@ class Session:
         except SessionGone as gone:
             self._refuse(number, gone)
             self._end(gone.message)
+        except Superseded as superseded:
+            # The client is elsewhere, or will find that it is not: nothing is lost, and nothing may be done here.
+            self._refuse(number, superseded)
+            self._is_over = True
+            self.outbox.close()
         except Refused as refused:
             self._refuse(number, refused)
         else:
@@ -197,11 +227,11 @@ class Session:
 
     async def _keep_alive(self) -> None:
         asked_s = self._context.clock.monotonic_s()
-        if asked_s - self._renewed_s > self.terms.ttl_s:
+        if asked_s - self._renewed_s > self.terms.record.ttl_s:
             # Whether kv still has the lease does not matter: the client has been told otherwise by its own clock.
             raise SessionGone("the session was not renewed in time")
         try:
-            if await self._kv.renew(self.terms.lease) <= 0:
+            if await self._kv.renew(self.terms.mark.lease) <= 0:
                 raise SessionGone("the session is over: its lease has ended")
         except KvError as error:
             raise of_kv(error) from error
@@ -211,7 +241,7 @@ class Session:
         for grip, _ in self._holding.all_lost():
             _log.debug("released by the end of the session", extra={"lock": grip.name})
         try:
-            await self._kv.revoke(self.terms.lease)
+            await self._kv.revoke(self.terms.mark.lease)
         except KvError as error:
             raise of_kv(error) from error
 
@@ -220,7 +250,7 @@ class Session:
     async def _watch_time(self) -> None:
         """Ends a session that is not renewed in time."""
         while True:
-            left_s = self._renewed_s + self.terms.ttl_s - self._context.clock.monotonic_s()
+            left_s = self._renewed_s + self.terms.record.ttl_s - self._context.clock.monotonic_s()
             if left_s <= 0:
                 self._end("the session was not renewed in time")
                 return
@@ -253,7 +283,7 @@ class Session:
                 forced = await self._forced(grip)
                 if forced:
                     reason, detail = LOSS_REASON_FORCED, forced
-                elif (await self._kv.time_to_live(self.terms.lease)).TTL < 0:
+                elif (await self._kv.time_to_live(self.terms.mark.lease)).TTL < 0:
                     self._tell_all(grip, holds, LOSS_REASON_SESSION_EXPIRED, "the session's lease has ended")
                     self._end("the session's lease has ended")
                     return

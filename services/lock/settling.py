@@ -10,7 +10,8 @@ import logging
 
 from cluster.clients.kv import KvError
 from runtime.tasks import TaskScope
-from services.lock.store import PlaceStore
+from services.lock.refusals import Refused
+from services.lock.store import Mark, PlaceStore
 
 PAUSE_S = 1.0
 SETTLE_S = 20.0
@@ -36,18 +37,21 @@ class Settler:
         """Says whose tasks look."""
         self._scope = scope
 
-    def settle(self, key: bytes, hold_id: int) -> None:
-        """Sees to it that this hold of this place is gone."""
+    def settle(self, key: bytes, mark: Mark, hold_id: int) -> None:
+        """Sees to it that this hold of this place is gone, unless another stream goes on with the session."""
         if self._scope is None or (key, hold_id) in self._settling or len(self._settling) >= SETTLING_MAX:
             return
         self._settling.add((key, hold_id))
-        self._scope.spawn(self._settle(key, hold_id), name="settle")
+        self._scope.spawn(self._settle(key, mark, hold_id), name="settle")
 
-    async def _settle(self, key: bytes, hold_id: int) -> None:
+    async def _settle(self, key: bytes, mark: Mark, hold_id: int) -> None:
         try:
             for _ in range(int(SETTLE_S / PAUSE_S)):
                 try:
-                    await self._store.remove_hold(key, hold_id)
+                    await self._store.remove_hold(key, mark, hold_id)
+                except Refused:
+                    # That stream says what it wants, and what was begun here is void.
+                    return
                 except KvError as error:
                     _log.debug("a place cannot be settled yet", extra={"reason": error.message})
                 await asyncio.sleep(PAUSE_S)

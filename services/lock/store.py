@@ -17,11 +17,13 @@ from cluster.pb.etcd.etcdserverpb.rpc_pb2 import (
     RangeResponse,
     RequestOp,
     TxnRequest,
+    TxnResponse,
 )
 from cluster.pb.etcd.mvccpb.kv_pb2 import KeyValue
 from services.lock.names import queue_prefix
 from services.lock.queue import Entry
 from services.lock.records import decode_place, encode_place, entry_of
+from services.lock.refusals import SessionGone, Superseded
 
 LOOK_ALONE = 1
 """Places that one who wants to be alone must see to know whether it is."""
@@ -62,42 +64,62 @@ class Moved:
     """The same transaction may have been done before: what it finds may be its own doing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A session as the present stream knows it.
+
+    Another stream that goes on with the session writes its record anew. What an earlier stream began, and kv does
+    later, compares with the record as it was, and is void.
+    """
+
+    lease: int
+    key: bytes
+    """Of the session's record."""
+    revision: int
+    """Its modification revision."""
+
+
 class PlaceStore:
-    """Places in kv."""
+    """Places in kv. Raises Superseded where another stream has gone on with the session."""
 
     def __init__(self, kv: KvClient) -> None:
         self._kv = kv
 
-    async def enqueue(self, name: str, key: bytes, lease: int, value: bytes, look_max: int) -> Placed:
+    async def enqueue(self, name: str, key: bytes, mark: Mark, value: bytes, look_max: int) -> Placed:
         """Takes a place at the end of the queue, unless there is one under this key already. Raises KvError."""
         look = _look(name, look_max)
         answer = await self._kv.txn(
             TxnRequest(
-                compare=[_created(key, 0)],
-                success=[_put(key, value, lease), look],
-                failure=[_get(key), look],
+                compare=[_created(key, 0), _modified(mark.key, mark.revision)],
+                success=[_put(key, value, mark.lease), look],
+                failure=[_get(key), look, _get(mark.key)],
             )
         )
         response = answer.response
         head = _looked(response.responses[1].response_range)
         if response.succeeded:
-            revision = response.header.revision
-            pair = KeyValue(key=key, value=value, lease=lease, create_revision=revision, mod_revision=revision)
-            return Placed(pair, head)
+            return Placed(_created_pair(key, value, mark.lease, response), head)
+        _check_mark(mark, response.responses[2].response_range)
         return Placed(response.responses[0].response_range.kvs[0], head)
 
-    async def enqueue_alone(self, name: str, key: bytes, lease: int, value: bytes) -> Placed | Moved:
+    async def enqueue_alone(self, name: str, key: bytes, mark: Mark, value: bytes) -> Placed | Moved:
         """Takes a place if the queue is empty; what is under this key otherwise. Raises KvError."""
         prefix = queue_prefix(name)
         empty = Compare(
             key=prefix, range_end=prefix_end(prefix), target=Compare.CREATE, result=Compare.EQUAL, create_revision=0
         )
-        answer = await self._kv.txn(TxnRequest(compare=[empty], success=[_put(key, value, lease)], failure=[_get(key)]))
+        answer = await self._kv.txn(
+            TxnRequest(
+                compare=[empty, _modified(mark.key, mark.revision)],
+                success=[_put(key, value, mark.lease)],
+                failure=[_get(key), _get(mark.key)],
+            )
+        )
         response = answer.response
         if response.succeeded:
-            revision = response.header.revision
-            pair = KeyValue(key=key, value=value, lease=lease, create_revision=revision, mod_revision=revision)
+            pair = _created_pair(key, value, mark.lease, response)
             return Placed(pair, Look((entry_of(pair),), 1))
+        _check_mark(mark, response.responses[1].response_range)
         return Moved(_first(response.responses[0].response_range), answer.is_repeated)
 
     async def look(self, name: str, key: bytes, look_max: int) -> tuple[KeyValue | None, Look]:
@@ -132,12 +154,15 @@ class PlaceStore:
         """A place. Raises KvError."""
         return _first(await self._kv.range(RangeRequest(key=key)))
 
-    async def remove_hold(self, key: bytes, hold_id: int) -> bool:
+    async def remove_hold(self, key: bytes, mark: Mark, hold_id: int) -> bool:
         """Removes one hold from a place, and the place with the last; False when it changed meanwhile.
 
-        Raises KvError.
+        Raises KvError, Superseded.
         """
-        pair = await self.read(key)
+        answer = await self._kv.txn(TxnRequest(success=[_get(key), _get(mark.key)]))
+        place, session = answer.response.responses
+        _check_mark(mark, session.response_range)
+        pair = _first(place.response_range)
         record = decode_place(pair.value) if pair is not None else None
         if pair is None or record is None or hold_id not in record.holds:
             return True
@@ -146,6 +171,19 @@ class PlaceStore:
             value = encode_place(msgspec.structs.replace(record, holds=holds))
             return isinstance(await self.change(key, pair.lease, value, pair.mod_revision), Changed)
         return isinstance(await self.remove(key, pair.mod_revision), Changed)
+
+
+def _created_pair(key: bytes, value: bytes, lease: int, response: TxnResponse) -> KeyValue:
+    revision = response.header.revision
+    return KeyValue(key=key, value=value, lease=lease, create_revision=revision, mod_revision=revision)
+
+
+def _check_mark(mark: Mark, response: RangeResponse) -> None:
+    session = _first(response)
+    if session is None:
+        raise SessionGone("the session is over: its record is gone")
+    if session.mod_revision != mark.revision:
+        raise Superseded
 
 
 def _created(key: bytes, revision: int) -> Compare:

@@ -18,7 +18,7 @@ class Unlawful(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A write that kv acknowledged."""
+    """A write that was done, whether its client knows it or not."""
 
     name: str
     token: int

@@ -13,7 +13,6 @@ from cluster.pb.etcd.etcdserverpb.rpc_pb2 import Compare, PutRequest, RequestOp,
 from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVStub
 from cluster.rpc.engine import create_channel
 from orrery.checkers.history import History, Recorder, pair, parse
-from orrery.sim.lock.audit import Write
 from runtime import Runtime, SyncFailed
 from runtime.process import StopSignal
 from runtime.sim import SimHost, World
@@ -27,6 +26,8 @@ MEMBERS = ("kv-1", "kv-2", "kv-3")
 PROCESSES = ("lock-1", "lock-2")
 CLIENTS = ("client-1", "client-2", "client-3", "client-4")
 NAMES = ("ledger", "report")
+DATA = b"data/"
+"""Where clients write, below it the lock's name."""
 TTL_S = 3
 """Of a session: the pauses that a scenario makes last longer."""
 WAIT_S = 8.0
@@ -45,11 +46,11 @@ class LockCluster:
         self.processes = [world.host(name) for name in PROCESSES]
         self.clients = [world.host(name) for name in CLIENTS]
         self.stopping = False
-        self.writes: list[Write] = []
-        """Those that kv acknowledged."""
         self.granted: list[tuple[str, int]] = []
         """Names and tokens that clients were given."""
         self.lost = 0
+        self.holders: set[str] = set()
+        """Clients that believe to hold a lock."""
         self._fences = fences
         self._lock_delay_s = lock_delay_s
         self._lines: list[bytes] = []
@@ -110,9 +111,12 @@ class LockCluster:
         invocation = self._recorder.invoke(who, "acquire", name)
         is_granted = False
         try:
-            async with locks.hold(name, wait_s=WAIT_S) as grant:
+            # Some do not even listen when they are told that they lost it.
+            listens = runtime.random.random() < 0.5
+            async with locks.hold(name, wait_s=WAIT_S, cancels=listens) as grant:
                 self._recorder.ok(invocation, grant.token)
                 is_granted = True
+                self.holders.add(who.partition("#")[0])
                 self.granted.append((name, grant.token))
                 for _ in range(runtime.random.integer(0, WRITES_MAX)):
                     await self._write(who, name, grant, channels[runtime.random.integer(0, len(channels))])
@@ -124,10 +128,12 @@ class LockCluster:
                 self.lost += 1
             else:
                 self._recorder.info(invocation, error=str(error))
+        finally:
+            self.holders.discard(who.partition("#")[0])
 
     async def _write(self, who: str, name: str, grant: Grant, channel: grpc.aio.Channel) -> None:
         """Writes under a grant, whether it is still good or not: only kv can know."""
-        put = RequestOp(request_put=PutRequest(key=b"data/" + name.encode(), value=b"%d" % grant.token))
+        put = RequestOp(request_put=PutRequest(key=DATA + name.encode(), value=b"%d" % grant.token))
         guards: list[Compare] = [grant.guard()] if self._fences else []
         invocation = self._recorder.invoke(who, "fenced-write", name, grant.token)
         try:
@@ -140,7 +146,6 @@ class LockCluster:
             raise
         if answer.succeeded:
             self._recorder.ok(invocation)
-            self.writes.append(Write(name, grant.token, answer.header.revision))
         else:
             self._recorder.fail(invocation)
 

@@ -24,8 +24,18 @@ from cluster.pb.etcd.etcdserverpb.rpc_pb2 import (
 from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVStub, WatchStub
 from cluster.pb.etcd.mvccpb.kv_pb2 import Event
 from orrery.checkers.judge import judge
-from orrery.sim.lock.audit import Change, Unlawful, check
-from orrery.sim.lock.cluster import CALL_S_MAX, CLIENTS, MEMBERS, NAMES, PROCESSES, LockCluster, kv_channel, locks_of
+from orrery.sim.lock.audit import Change, Unlawful, Write, check
+from orrery.sim.lock.cluster import (
+    CALL_S_MAX,
+    CLIENTS,
+    DATA,
+    MEMBERS,
+    NAMES,
+    PROCESSES,
+    LockCluster,
+    kv_channel,
+    locks_of,
+)
 from orrery.sim.setting import Setting
 from runtime import Runtime
 from runtime.sim import Limits, SimHost, SwarmOptions, World
@@ -117,15 +127,24 @@ async def break_things(cluster: LockCluster, *, for_s: float) -> None:
 
 
 async def late_holders(cluster: LockCluster, *, for_s: float) -> None:
-    """Nothing but clients that stand still for longer than their session lives, and go on as if nothing had been."""
+    """Clients stand still for longer than their session lives, and go on as if nothing had been.
+
+    They cannot reach the lock service then, or the news that they lost their lock would be the first that they hear.
+    """
     world = cluster.world
     until_s = world.virtual_s + for_s
     while world.virtual_s < until_s:
         await asyncio.sleep(world.random.uniform(0.2, 2))
-        paused = world.random.choice(cluster.clients)
+        if not cluster.holders:
+            continue
+        paused = world.host(world.random.choice(sorted(cluster.holders)))
+        for process in PROCESSES:
+            world.net.cut(paused.name, process)
         paused.pause()
         await asyncio.sleep(world.random.uniform(4, 8))
         paused.resume()
+        await asyncio.sleep(world.random.uniform(0, 2))
+        world.net.heal()
 
 
 async def heal(cluster: LockCluster) -> None:
@@ -170,10 +189,11 @@ async def _queues_are_empty(channel: grpc.aio.Channel) -> bool:
     return True
 
 
-async def read_changes(runtime: Runtime) -> list[Change]:
-    """Everything that ever happened to the queues, as kv remembers it."""
+async def read_history(runtime: Runtime) -> tuple[list[Change], list[Write]]:
+    """Everything that ever happened to the queues and to what the locks protect, as kv remembers it."""
     channel = kv_channel(runtime, MEMBERS[0])
-    found: list[Change] = []
+    changes: list[Change] = []
+    writes: list[Write] = []
     try:
         async with asyncio.timeout(CONVERGED_S_MAX):
             await KVStub(channel).Put(PutRequest(key=END))
@@ -184,19 +204,18 @@ async def read_changes(runtime: Runtime) -> list[Change]:
                 response = await call.read()
                 assert isinstance(response, WatchResponse)
                 for event in response.events:
-                    if event.kv.key == END:
+                    pair = event.kv
+                    if pair.key == END:
                         call.cancel()
-                        return found
-                    found.extend(_changes(event))
+                        return changes, writes
+                    name = pair.key.rpartition(b"/")[0].decode()
+                    if pair.key.startswith(DATA):
+                        writes.append(Write(pair.key[len(DATA) :].decode(), int(pair.value), pair.mod_revision))
+                    elif name in NAMES:
+                        created = 0 if event.type == Event.DELETE else pair.create_revision
+                        changes.append(Change(name, pair.key, created, pair.mod_revision))
     finally:
         await channel.close()
-
-
-def _changes(event: Event) -> Iterator[Change]:
-    pair = event.kv
-    name = pair.key.rpartition(b"/")[0].decode()
-    if name in NAMES:
-        yield Change(name, pair.key, 0 if event.type == Event.DELETE else pair.create_revision, pair.mod_revision)
 
 
 async def scenario(world: World, *, calm: bool = False) -> LockCluster:
@@ -212,15 +231,18 @@ async def scenario(world: World, *, calm: bool = False) -> LockCluster:
         await asyncio.gather(*clients)
     auditor = world.host("auditor")
     changes: list[Change] = []
+    writes: list[Write] = []
 
     async def audit(runtime: Runtime) -> None:
-        changes.extend(await read_changes(runtime))
+        queue_changes, protected = await read_history(runtime)
+        changes.extend(queue_changes)
+        writes.extend(protected)
 
     await auditor.boot(audit)
     verdict = judge("lock", cluster.history(), monotonic_s=lambda: 0.0)
     if verdict.answer == "no":
         raise Unlawful(verdict.anomalies[0].text)
-    auditor.tell(check(changes, cluster.writes, cluster.granted))
+    auditor.tell(check(changes, writes, cluster.granted))
     auditor.tell(f"{verdict.summary}; {cluster.lost} grants were lost")
     return cluster
 
