@@ -26,7 +26,7 @@ class Superseded(Refused):
     """Another stream has gone on with the session."""
 
     def __init__(self) -> None:
-        super().__init__(StatusCode.ABORTED, "another stream has gone on with this session")
+        super().__init__(StatusCode.UNAVAILABLE, "another stream has gone on with this session")
 
 
 def invalid(message: str) -> Refused:

@@ -244,6 +244,7 @@ class SessionKeeper:
         """One stream until it ends. Raises AioRpcError, and TimeoutError when nothing is heard for too long."""
         call = stub.Session()
         tasks: list[asyncio.Task[None]] = []
+        wanted = self.session_id
         try:
             async with asyncio.timeout(ANSWER_S_MAX):
                 asked_s = self._clock.monotonic_s()
@@ -251,8 +252,11 @@ class SessionKeeper:
                 first = await call.read()
             if not isinstance(first, SessionResponse) or not first.HasField("opened"):
                 return
-            if self.session_id == 0:
-                self.session_id = first.opened.session_id
+            if self.session_id != wanted:
+                # It was declared over while it was asked for: what it holds was told to be lost, and stays so.
+                # Found by `orrery sim run --scenario lock --seed 49`.
+                return
+            self.session_id = first.opened.session_id
             self._ttl_s = float(first.opened.ttl_s)
             self._valid_until_s = asked_s + self._ttl_s
             self._begin()
@@ -349,8 +353,7 @@ class SessionKeeper:
             # It is held as far as anybody knows, only nobody watches it.
             asyncio.get_running_loop().call_later(AGAIN_S, self._say_again, wish)
         else:
-            del self._wishes[wish.request.hold_id]
-            wish.grant.lose(response.refused.message)
+            self._lost(wish, response.refused.message)
 
     def _heard_grant(self, wish: Wish, granted: Granted) -> None:
         if wish.grant is not None:
@@ -417,10 +420,15 @@ class SessionKeeper:
             lost = response.lost
             wish = self._wishes.get(lost.hold_id)
             if wish is not None and wish.grant is not None and wish.grant.token == lost.token:
-                del self._wishes[lost.hold_id]
-                wish.grant.lose(lost.detail)
+                self._lost(wish, lost.detail)
         elif response.HasField("session_lost"):
             self._session_over(response.session_lost.detail)
+
+    def _lost(self, wish: Wish, why: str) -> None:
+        """The grant is not to be trusted any more. It is released all the same: kv may have the place still."""
+        self._part(wish)
+        if wish.grant is not None:
+            wish.grant.lose(why)
 
     def _session_over(self, why: str) -> None:
         """All grants are lost; those who wait do so in the next session."""
