@@ -274,7 +274,12 @@ class Holding:
             pair, look = await store.look(name, key, LOOK_TOGETHER)
             if pair is None and not _would_hold(grip, look):
                 raise _not_in_time(request)
-        return await store.enqueue(name, key, self._mark, value, look_max)
+        view = self._context.views.find(name)
+        if view is None or not view.is_contended:
+            return await store.enqueue(name, key, self._mark, value, look_max)
+        # Others wait already, so nothing is granted at once, and the view will tell when it is.
+        placed = await store.enqueue(name, key, self._mark, value, 0)
+        return Placed(placed.pair, Look(view.head(look_max), len(view) + 1))
 
     async def _add_hold(self, grip: Grip, request: Acquire) -> None:
         """Writes the hold down on a place that was there before."""

@@ -86,20 +86,23 @@ class PlaceStore:
         self._kv = kv
 
     async def enqueue(self, name: str, key: bytes, mark: Mark, value: bytes, look_max: int) -> Placed:
-        """Takes a place at the end of the queue, unless there is one under this key already. Raises KvError."""
-        look = _look(name, look_max)
+        """Takes a place at the end of the queue, unless there is one under this key already. Raises KvError.
+
+        With `look_max` 0 the head of the queue is not looked at: kv sorts all of it for that, on each member.
+        """
+        look = [_look(name, look_max)] if look_max else []
         answer = await self._kv.txn(
             TxnRequest(
                 compare=[_created(key, 0), _modified(mark.key, mark.revision)],
-                success=[_put(key, value, mark.lease), look],
-                failure=[_get(key), look, _get(mark.key)],
+                success=[_put(key, value, mark.lease), *look],
+                failure=[_get(key), _get(mark.key), *look],
             )
         )
         response = answer.response
-        head = _looked(response.responses[1].response_range)
+        head = _looked(response.responses[-1].response_range) if look else Look((), 0)
         if response.succeeded:
             return Placed(_created_pair(key, value, mark.lease, response), head)
-        _check_mark(mark, response.responses[2].response_range)
+        _check_mark(mark, response.responses[1].response_range)
         return Placed(response.responses[0].response_range.kvs[0], head)
 
     async def enqueue_alone(self, name: str, key: bytes, mark: Mark, value: bytes) -> Placed | Moved:

@@ -9,6 +9,7 @@ What a view says is true of an earlier moment. That is safe: see `services.lock.
 """
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -76,6 +77,15 @@ class LockView:
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    def head(self, count: int) -> list[Entry]:
+        """The first of the queue, as far as this process has heard."""
+        return list(itertools.islice(self._queue, count))
+
+    @property
+    def is_contended(self) -> bool:
+        """Whether places are known to wait, as far as this process has heard."""
+        return self._watch is not None and len(self._queue) > 1
 
     @property
     def waiting(self) -> int:

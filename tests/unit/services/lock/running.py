@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING
 
 import grpc.aio
 import pytest
@@ -16,6 +17,9 @@ from runtime.real import StreamNet, SystemClock, SystemRandomness
 from services.kv.local_node import LocalNode
 from services.lock.config import AdminConfig, LockConfig, LockSection
 from services.lock.main import serve
+
+if TYPE_CHECKING:
+    from cluster.pb.orrery.lock.v1.lock_pb2_grpc import ElectionsAsyncStub
 
 
 def free_port() -> int:
@@ -111,8 +115,9 @@ class Service:
     def stream(self, endpoint: str = "") -> Stream:
         return Stream(self.channel(endpoint))
 
-    def elections(self) -> ElectionsStub:
-        return ElectionsStub(self.channel())
+    def elections(self) -> "ElectionsAsyncStub":
+        stub: ElectionsAsyncStub = ElectionsStub(self.channel())
+        return stub
 
     async def close(self) -> None:
         for stop in self.stops:
