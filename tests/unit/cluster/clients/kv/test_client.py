@@ -171,9 +171,8 @@ async def test_a_broken_stream_loses_nothing_and_repeats_nothing(stack: AsyncExi
 
 async def test_what_is_compacted_is_a_gap(stack: AsyncExitStack) -> None:
     one = await node(stack)
-    for _ in range(5):
-        revision = (await one.kv.Put(PutRequest(key=b"a"))).header.revision
-    await one.kv.Compact(CompactionRequest(revision=revision))
+    revisions = [(await one.kv.Put(PutRequest(key=b"a"))).header.revision for _ in range(5)]
+    await one.kv.Compact(CompactionRequest(revision=revisions[-1]))
     kv = client(one.address)
     running = asyncio.create_task(kv.run())
     listener = Listener()
