@@ -58,7 +58,11 @@ class LockSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 5000
     sessions_max: Annotated[
         int,
-        Meta(description="Sessions whose streams this process takes: about 15 KB each, and 13 KB for each wait.", ge=1, le=1_000_000),
+        Meta(
+            description="Sessions whose streams this process takes: about 15 KB each, and 13 KB for each wait.",
+            ge=1,
+            le=1_000_000,
+        ),
     ] = 20_000
     observers_max: Annotated[
         int, Meta(description="Observers of elections that this process takes.", ge=1, le=1_000_000)

@@ -122,7 +122,12 @@ class SessionKeeper:
     async def acquire(self, request: Acquire, wait_s: float | None) -> Grant:
         """Waits for a grant. Raises NotGranted, LockRefused, LockUnavailable. Cancelled, it does not wait any more."""
         deadline_s = None if wait_s is None else self._clock.monotonic_s() + wait_s
-        await self._until_parted(request.name)
+        try:
+            async with asyncio.timeout(None if wait_s is None else wait_s + ANSWER_S_MAX):
+                await self._until_parted(request.name)
+        except TimeoutError:
+            message = f"the release of {request.name!r} before was not answered in time"
+            raise LockUnavailable(message, definite=True) from None
         while True:
             request.hold_id = next(self._hold_ids)
             wish = Wish(request, deadline_s, asyncio.get_running_loop().create_future())
