@@ -296,6 +296,6 @@ def _difference(expected: dict[bytes, bytes], found: dict[bytes, bytes]) -> str:
     lacks = {key: expected[key] for key in expected if key not in found}
     more = {key: found[key] for key in found if key not in expected}
     other = {key: (expected[key], found[key]) for key in expected if key in found and expected[key] != found[key]}
-    kinds = {"lacks": lacks, "has more": more, "has other": other}
+    kinds: dict[str, dict[bytes, object]] = {"lacks": {**lacks}, "has more": {**more}, "has other": {**other}}
     shown = (f"{name} {len(each)}, such as {list(each.items())[:SHOWN_MAX]}" for name, each in kinds.items() if each)
     return "; ".join(shown) or "the order differs"
