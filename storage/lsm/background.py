@@ -7,7 +7,7 @@ next opening removes. Any error ends the engine: nothing is known of the files a
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from functools import partial
 
 from runtime.failpoints import failpoint, register
@@ -398,6 +398,6 @@ class Background:
             await self._tables.sweep_one()
 
 
-async def _as_bulk(memtable: Memtable) -> AsyncIterator[Columns]:
+async def _as_bulk(memtable: Memtable) -> AsyncGenerator[Columns, None]:
     for columns in memtable.columns(None, None):
         yield columns

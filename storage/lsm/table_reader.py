@@ -9,7 +9,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from itertools import chain, repeat
 
 from xxhash import xxh3_64_intdigest
@@ -194,7 +194,7 @@ class TableReader:
             else:
                 first = stop
 
-    async def bulk(self, low: bytes | None = None, high: bytes | None = None) -> AsyncIterator[Columns]:
+    async def bulk(self, low: bytes | None = None, high: bytes | None = None) -> AsyncGenerator[Columns, None]:
         """As `columns`, for work in the background: reads BULK_READ_BYTES at a time off the loop, past the cache.
 
         Decodes WINDOW_BLOCKS_MAX blocks between two columns. Raises Corruption.
