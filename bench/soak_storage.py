@@ -19,10 +19,11 @@ from storage.lsm.testing import Story, StoryOptions
 FILL_SHARE = 0.6
 """Puts between two looks, as a share of the keys."""
 ACTIONS_SHARE = 0.05
+BATCHES = 200
+"""A round; some of them delete ranges."""
 WEIGHTS = (
     ("put", 60),
     ("delete", 20),
-    ("batch", 10),
     ("merge", 10),
     ("expiring", 3),
     ("get", 20),
@@ -36,6 +37,7 @@ async def soak(keys: int, rounds: int, seed: int, wal: bool, policy: CompactionP
         wal=wal,
         compaction=policy,
         memtable_bytes_max=8 << 20,
+        level0_tables_compact=3,
         level1_bytes=24 << 20,
         level_growth=4,
         table_bytes_max=8 << 20,
@@ -56,7 +58,9 @@ async def soak(keys: int, rounds: int, seed: int, wal: bool, policy: CompactionP
                 await story.play_only("put", 100)
                 await story.act("throttle")
             await story.play(int(keys * ACTIONS_SHARE))
-            await story.act("delete_range")
+            # Few of them: the model looks at every key to delete a range.
+            await story.play_only("batch", BATCHES)
+            await story.play_only("delete_range", 20)
             await story.act("checkpoint" if number == rounds else "scan")
             if not wal:
                 await story.act("flush")

@@ -7,7 +7,7 @@ next opening removes. Any error ends the engine: nothing is known of the files a
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from functools import partial
 
 from runtime.failpoints import failpoint, register
@@ -207,7 +207,11 @@ class Background:
         return task
 
     def _task_ended(self, ended: Callable[[], None], task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            # Not by `close`: the process is on its way out, and must not be kept from it by another attempt.
+            if not self._closed:
+                self.fail(OSError("background work was cancelled"))
+        elif (error := task.exception()) is not None:
             # Not a failure of the disk but of the engine: no reason to go on as if nothing had happened.
             failure = OSError(f"background work failed: {error!r}")
             failure.__cause__ = error
@@ -394,6 +398,6 @@ class Background:
             await self._tables.sweep_one()
 
 
-async def _as_bulk(memtable: Memtable) -> AsyncIterator[Columns]:
+async def _as_bulk(memtable: Memtable) -> AsyncGenerator[Columns, None]:
     for columns in memtable.columns(None, None):
         yield columns

@@ -6,8 +6,9 @@ by a disk that it opens itself, and tells what it made. What counts is decided b
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from itertools import chain
 
@@ -120,7 +121,7 @@ async def compact(
 async def write_merged(
     tables: Tables,
     layers: Sequence[Layer],
-    sources: Sequence[AsyncIterator[Columns]],
+    sources: Sequence[AsyncGenerator[Columns, None]],
     place: Place,
     building: BuildOptions,
     *,
@@ -128,7 +129,7 @@ async def write_merged(
     bottom: bool,
     rate: RateLimit | None,
 ) -> list[TableMeta]:
-    """Writes what layers, newest first, hold together; `sources` gives the columns of each."""
+    """Writes what layers, newest first, hold together; `sources` gives the columns of each, and is closed."""
     range_deletes = [layer.range_deletes for layer in layers]
     merged = merge_bulk(
         sources,
@@ -138,7 +139,12 @@ async def write_merged(
         now_ms=place.now_ms,
     )
     kept = RangeSet(() if bottom else chain.from_iterable(range_deletes))
-    return await build(tables, merged, kept, building, place, rate=rate)
+    async with AsyncExitStack() as ends:
+        # A task that is cancelled must not leave generators behind for the loop to find.
+        for source in sources:
+            await ends.enter_async_context(aclosing(source))
+        await ends.enter_async_context(aclosing(merged))
+        return await build(tables, merged, kept, building, place, rate=rate)
 
 
 def numbers_for(plan: Plan) -> int:

@@ -25,9 +25,10 @@ from storage.wal import Wal, WalCorrupted
 
 LOG_DIRECTORY = "log"
 LOG_RECORD_BYTES_MAX = 64 << 20
-TURNS_MAX_LOG2 = 3
-"""A writer gives way for 1, 2, 4 or 8 turns of the loop every STEP_BYTES, by how far the background is behind. A turn
-takes a flush about as far as half a step goes, so that it keeps up once two memtables wait."""
+ARREARS_MAX = 3
+"""A writer waits 1, 2 or 4 times `slowdown_ms` every STEP_BYTES, by how far the background is behind. A flush of such a
+step takes about 6 ms, so that it keeps up once one or two memtables wait. Turns of the loop would not do: they pass
+in no time while a flush waits for its write."""
 
 
 class OperatorMismatch(ValueError):
@@ -184,11 +185,10 @@ class LsmEngine(Content):
                 background.flush_wanted()
                 background.compaction_wanted()
                 await background.progress()
-        elif pace.delay_ms:
-            await asyncio.sleep(pace.delay_ms / 1000)
         else:
-            for _ in range(1 << min(background.arrears, TURNS_MAX_LOG2)):
-                await asyncio.sleep(0)
+            arrears = min(background.arrears, ARREARS_MAX)
+            arrears_ms = self._options.slowdown_ms * (1 << arrears) / 2 if arrears else 0.0
+            await asyncio.sleep(max(pace.delay_ms, arrears_ms) / 1000)
         self._turn_due = False
         background.counters.stalls.observe((self._clock.monotonic_s() - begin_s) * 1000)
 

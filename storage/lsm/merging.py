@@ -11,7 +11,7 @@ Python runs per window and per slice; per key only for operands, for what expire
 
 import enum
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 
 from storage.engine import MergeOperator, NoMergeOperator
 from storage.lsm.columns import Columns, Entry, Expiring, Layer, Operands
@@ -243,7 +243,7 @@ async def merge_bulk(
     purpose: Purpose,
     operator: MergeOperator | None,
     now_ms: int,
-) -> AsyncIterator[Columns]:
+) -> AsyncGenerator[Columns, None]:
     """As `merge`, ascending, for work in the background: of sources (`TableReader.bulk`) whose reads are awaited.
 
     Between two columns is the work of one window, at most what one source gives at once from each source.

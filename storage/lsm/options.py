@@ -38,7 +38,8 @@ class LsmOptions:
     pending_compaction_bytes_stop: int = 4 << 30
     """At so many writers stand still."""
     slowdown_ms: float = 5.0
-    """What a slowed writer waits in `throttle` every two megabytes at the least; up to ten times that near the stop."""
+    """What a slowed writer waits in `throttle`, every two megabytes, at the least: up to four times that while
+    memtables wait, up to ten times near the stop."""
     level1_bytes: int = 256 << 20
     """What level 1 should hold at most."""
     level_growth: int = 10

@@ -9,7 +9,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from itertools import chain, repeat
 
 from xxhash import xxh3_64_intdigest
@@ -26,7 +26,7 @@ from structures.shelf_cache import ShelfCache
 BlockCache = ShelfCache[Block]
 """What the tables of an engine share."""
 DEFAULT_CACHE_BYTES = 64 << 20
-CACHED_WINDOWS = (1, 2, 2, 4)
+CACHED_WINDOWS = (2, 4, 8)
 """So many blocks a scan gives at once at first. These come through the cache: short scans mostly end in them."""
 UNCACHED_WINDOWS = (8, 16)
 """How many it gives at once then, and WINDOW_BLOCKS_MAX at last; they are read past the cache."""
@@ -172,7 +172,7 @@ class TableReader:
             raise self.corrupt(position, error) from error
 
     def columns(self, low: bytes | None, high: bytes | None, *, reverse: bool = False) -> Iterator[Columns]:
-        """What lies in low <= key < high, in windows of one block at first and WINDOW_BLOCKS_MAX later.
+        """What lies in low <= key < high, in windows of two blocks at first and WINDOW_BLOCKS_MAX later.
 
         Raises Corruption.
         """
@@ -194,7 +194,7 @@ class TableReader:
             else:
                 first = stop
 
-    async def bulk(self, low: bytes | None = None, high: bytes | None = None) -> AsyncIterator[Columns]:
+    async def bulk(self, low: bytes | None = None, high: bytes | None = None) -> AsyncGenerator[Columns, None]:
         """As `columns`, for work in the background: reads BULK_READ_BYTES at a time off the loop, past the cache.
 
         Decodes WINDOW_BLOCKS_MAX blocks between two columns. Raises Corruption.

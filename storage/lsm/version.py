@@ -5,7 +5,8 @@ iterator) holds the version that it began with, and the version holds its tables
 version that anybody holds.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
 
 from storage.engine import MergeOperator
 from storage.lsm.catalog import TableMeta, runs_of
@@ -79,8 +80,9 @@ class Version:
         return SortedRun([self.tables[meta.number].reader for meta in metas])
 
 
-async def bulk(run: SortedRun) -> AsyncIterator[Columns]:
+async def bulk(run: SortedRun) -> AsyncGenerator[Columns, None]:
     """All of a run, for work in the background. Raises Corruption."""
     for table in run.tables:
-        async for columns in table.bulk():
-            yield columns
+        async with aclosing(table.bulk()) as found:
+            async for columns in found:
+                yield columns
