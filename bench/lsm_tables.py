@@ -16,7 +16,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from runtime.real import real_runtime
-from storage.lsm.block import Block, BlockKind, decode_block, encode_block
+from storage.lsm.block import Block, decode_block, encode_block
+from storage.lsm.block_shape import BlockKind
 from storage.lsm.columns import SILENCE, Columns
 from storage.lsm.compression import Compression
 from storage.lsm.lookup import Lookup

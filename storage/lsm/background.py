@@ -7,9 +7,8 @@ next opening removes. Any error ends the engine: nothing is known of the files a
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
-from typing import Protocol
 
 from runtime.failpoints import failpoint, register
 from storage.engine import MergeOperator
@@ -18,6 +17,7 @@ from storage.lsm.catalog import Edit, TableMeta
 from storage.lsm.columns import Columns
 from storage.lsm.compaction import CompactionWorker, Job, WorkerLost, compact, numbers_for, write_merged
 from storage.lsm.manifest import Manifest
+from storage.lsm.memory import Memory
 from storage.lsm.memtable import Memtable
 from storage.lsm.operations_log import OperationsLog
 from storage.lsm.options import LsmOptions
@@ -41,30 +41,6 @@ UNWRITTEN_LOG_BYTES_MAX = 64 << 20
 
 
 Work = Callable[[], Coroutine[object, object, None]]
-
-
-class Memory(Protocol):
-    """What the background needs of the engine's memory."""
-
-    def frozen(self) -> tuple[Memtable, ...]:
-        """Memtables that wait, newest first."""
-        ...
-
-    def flushed(self, memtables: Sequence[Memtable], version: Version) -> None:
-        """The version holds what the oldest memtables held."""
-        ...
-
-    def change_version(self, version: Version) -> None:
-        """Reading goes on in another version."""
-        ...
-
-    def failed(self, failure: OSError) -> None:
-        """Nothing may be written any more."""
-        ...
-
-    def now_ms(self) -> int:
-        """Wall time."""
-        ...
 
 
 class Background:
@@ -194,6 +170,14 @@ class Background:
         return frozen_bytes // self._options.memtable_bytes_max
 
     @property
+    def arrears(self) -> int:
+        """How far the work on this loop is behind: memtables that wait, and every second run too many in level 0."""
+        arrears = self.waiting_memtables
+        if self._worker is None:
+            arrears += max(0, self._pressure.level0_runs - self._options.level0_tables_compact + 1) // 2
+        return arrears
+
+    @property
     def pressure(self) -> Pressure:
         """How far the levels are behind."""
         return self._pressure
@@ -223,7 +207,11 @@ class Background:
         return task
 
     def _task_ended(self, ended: Callable[[], None], task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            # Not by `close`: the process is on its way out, and must not be kept from it by another attempt.
+            if not self._closed:
+                self.fail(OSError("background work was cancelled"))
+        elif (error := task.exception()) is not None:
             # Not a failure of the disk but of the engine: no reason to go on as if nothing had happened.
             failure = OSError(f"background work failed: {error!r}")
             failure.__cause__ = error

@@ -15,7 +15,6 @@ and the block's offset: bytes of another table or another place never validate.
 A lookup does not decode a block: it finds the key in the column, and slices the value out of the bytes.
 """
 
-import enum
 import struct
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -25,64 +24,41 @@ from itertools import accumulate, pairwise
 import google_crc32c
 
 from storage.engine import Corruption
-from storage.lsm.columns import SILENCE, Columns, Entry, Expiring, Operands, Silence
+from storage.lsm.block_shape import (
+    BLOCK_COUNT_MAX,
+    BLOCK_MAGIC,
+    BLOCK_RAW_BYTES_MAX,
+    FRAME_BYTES,
+    HEADER,
+    HEADER_BYTES,
+    LENGTHS_VARY,
+    PLAIN,
+    WIDE_KEYS,
+    WIDE_VALUES,
+    BlockKind,
+    BlockShape,
+)
+from storage.lsm.columns import SILENCE, Columns, Entry, Silence
 from storage.lsm.compression import Compression, compress, decompress
+from storage.lsm.entry_format import DELETED, VALUE, decode_entry, encode_entries
 from storage.lsm.key_ranges import shared_length
 
-BLOCK_MAGIC = b"\xf5B"
-HEADER_BYTES = 32
-FRAME_BYTES = HEADER_BYTES + 4
-"""Header and checksum."""
-LENGTHS_VARY = 0xFFFFFFFF
-"""Instead of a length that all have: offsets follow."""
-BLOCK_RAW_BYTES_MAX = 1 << 30
-"""More than this is taken for damage, and never allocated."""
-BLOCK_COUNT_MAX = 1 << 24
-"""Keys in a block; an index has one for each block of its table."""
-OPERANDS_MAX = 1 << 20
-"""Operands of one entry."""
-
-_PLAIN = 1
-_WIDE_KEYS = 2
-_WIDE_VALUES = 4
-_FLAGS = _PLAIN | _WIDE_KEYS | _WIDE_VALUES
-
-_VALUE = 0
-_DELETED = 1
-_OPERANDS = 2
-_EXPIRING = 3
-
-_HEADER = struct.Struct("<2sBBIIIIIII")
 _CRC = struct.Struct("<I")
 _CRC_RESIDUE = 0x48674BC7
 """What the CRC32C of anything with its own CRC behind it is: checking takes no slice."""
 _MIX = 0x9E3779B97F4A7C15
-_EXPIRES = struct.Struct("<q")
-_COUNT = struct.Struct("<I")
 _PAIR = (struct.Struct("<HH"), struct.Struct("<II"))
 _PREFIX_SHARE = 8
 """A prefix is left out when that saves at least one byte in so many: putting it back costs a step per key."""
 _TRIES_MAX = 8
 """Keys with the same last byte that a lookup compares one by one before it bisects."""
 _CACHED_COUNT_MAX = 1024
-_BLOCK_OVERHEAD_BYTES = 400
-"""What a `Block` in a cache takes beside its bytes."""
+_BLOCK_OVERHEAD_BYTES = 280
+"""What a `Block` in a cache takes beside its bytes, with its place in the cache's queue."""
+_SHAPE_BYTES = 800
+"""What a shape takes that is not shared."""
 _KEY_OVERHEAD_BYTES = 41
 """A `bytes` object and the pointer to it."""
-
-
-class BlockKind(enum.IntEnum):
-    """What a block holds."""
-
-    DATA = 1
-    INDEX = 2
-    FILTER = 3
-    RANGE_DELETES = 4
-    PROPERTIES = 5
-
-
-_KINDS = frozenset(BlockKind)
-_COMPRESSIONS = frozenset(Compression)
 
 
 def _make_cells(length: int, count: int) -> struct.Struct:
@@ -102,113 +78,7 @@ def _offsets(wide: bool, count: int) -> struct.Struct:
     return struct.Struct(f"<{count + 1}{'I' if wide else 'H'}")
 
 
-class _Shape:
-    """Where in a block's bytes its columns are. Blocks whose headers are equal, and all lengths with them, share it."""
-
-    __slots__ = (
-        "compression",
-        "count",
-        "find_bytes",
-        "key_bytes",
-        "keys_at",
-        "keys_end",
-        "kind",
-        "plain",
-        "prefix_at",
-        "prefix_bytes",
-        "quick_bytes",
-        "raw_bytes",
-        "stored_bytes",
-        "tails_at",
-        "value_bytes",
-        "value_offsets_at",
-        "values_at",
-        "values_end",
-        "wide_keys",
-        "wide_values",
-    )
-    kind: int
-    compression: int
-    stored_bytes: int
-    raw_bytes: int
-    count: int
-    prefix_bytes: int
-    key_bytes: int
-    value_bytes: int
-
-    def __init__(self, header: bytes) -> None:
-        """Of the HEADER_BYTES that a block begins with. Raises ValueError."""
-        (
-            magic,
-            self.kind,
-            self.compression,
-            flags,
-            self.stored_bytes,
-            self.raw_bytes,
-            self.count,
-            self.prefix_bytes,
-            self.key_bytes,
-            self.value_bytes,
-        ) = _HEADER.unpack(header)
-        if magic != BLOCK_MAGIC:
-            raise ValueError("no block begins here")
-        if self.kind not in _KINDS or self.compression not in _COMPRESSIONS or flags > _FLAGS:
-            raise ValueError("its header names a kind, a compression or flags that are not known")
-        # No two keys are equal, so all but one have a byte.
-        if (
-            self.raw_bytes > BLOCK_RAW_BYTES_MAX
-            or self.stored_bytes > self.raw_bytes
-            or self.count > min(BLOCK_COUNT_MAX, self.raw_bytes + 1)
-        ):
-            raise ValueError("its header names sizes beyond the format's limits")
-        self.plain = bool(flags & _PLAIN)
-        self.wide_keys = bool(flags & _WIDE_KEYS)
-        self.wide_values = bool(flags & _WIDE_VALUES)
-        self.find_bytes = 0 if self.key_bytes == LENGTHS_VARY else self.key_bytes
-        """The length of all keys without the prefix, if they can be found by it; 0 otherwise."""
-        quick = self.plain and not self.prefix_bytes and self.value_bytes != LENGTHS_VARY and self.find_bytes
-        self.quick_bytes = self.find_bytes if quick else -1
-        """The length of all keys if there is no prefix and all entries are values of one length; -1 otherwise."""
-
-    def lay_out(self, data: bytes) -> None:
-        """Finds the columns in the raw `data`, which the header and the checksum may be around. Raises ValueError."""
-        at = self.prefix_at = HEADER_BYTES if self.compression == Compression.NONE else 0
-        end = at + self.raw_bytes
-        at += self.prefix_bytes
-        if self.key_bytes == LENGTHS_VARY:
-            at = self.keys_at = at + (4 if self.wide_keys else 2) * (self.count + 1)
-            at += self._last_offset(data, at, end, self.wide_keys)
-        else:
-            self.keys_at = at
-            at += self.count * self.key_bytes
-        self.keys_end = at
-        self.tails_at = self.keys_at + self.find_bytes - 1
-        if not self.plain:
-            at += self.count
-        self.value_offsets_at = at
-        if self.value_bytes == LENGTHS_VARY:
-            at = self.values_at = at + (4 if self.wide_values else 2) * (self.count + 1)
-            at += self._last_offset(data, at, end, self.wide_values)
-        else:
-            self.values_at = at
-            at += self.count * self.value_bytes
-        self.values_end = at
-        if at != end:
-            raise ValueError(f"its columns end at {at}, its bytes at {end}")
-
-    @staticmethod
-    def _last_offset(data: bytes, at: int, end: int, wide: bool) -> int:
-        if at > end:
-            raise ValueError("its offsets are cut short")
-        return int.from_bytes(data[at - (4 if wide else 2) : at], "little")
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether the header alone says where everything is."""
-        return self.key_bytes != LENGTHS_VARY and self.value_bytes != LENGTHS_VARY
-
-
-_shapes: dict[bytes, _Shape] = {}
+_shapes: dict[bytes, BlockShape] = {}
 """Laid out shapes by header: the blocks of a table mostly look the same."""
 _SHAPES_MAX = 1024
 
@@ -218,7 +88,7 @@ class Block:
 
     __slots__ = ("_data", "_keys", "_shape", "_tails", "used")
 
-    def __init__(self, shape: _Shape, data: bytes) -> None:
+    def __init__(self, shape: BlockShape, data: bytes) -> None:
         self._shape = shape
         self._data = data
         self._keys: Sequence[bytes] | None = None
@@ -241,6 +111,8 @@ class Block:
         """What it takes in memory once it has been looked into."""
         shape = self._shape
         own = len(self._data) + shape.count + _BLOCK_OVERHEAD_BYTES
+        if not shape.is_shared:
+            own += _SHAPE_BYTES
         if not shape.find_bytes:
             own += shape.keys_end - shape.keys_at + shape.count * (_KEY_OVERHEAD_BYTES + shape.prefix_bytes)
         return own
@@ -270,7 +142,7 @@ class Block:
             return values
         kinds = self._data[shape.keys_end : shape.keys_end + shape.count]
         return [
-            value if kind == _VALUE else None if kind == _DELETED and not value else _decode_entry(kind, value)
+            value if kind == VALUE else None if kind == DELETED and not value else decode_entry(kind, value)
             for kind, value in zip(kinds, values, strict=True)
         ]
 
@@ -356,7 +228,7 @@ class Block:
         if shape.plain:
             return value
         kind = self._data[shape.keys_end + position]
-        return value if kind == _VALUE else _decode_entry(kind, value)
+        return value if kind == VALUE else decode_entry(kind, value)
 
 
 def encode_block(
@@ -381,10 +253,10 @@ def encode_block(
     values: Sequence[bytes]
     kinds = b""
     if plain or set(map(type, entries)) <= {bytes}:
-        flags |= _PLAIN
+        flags |= PLAIN
         values = entries  # type: ignore[assignment] # all are values, as just looked at
     else:
-        kinds, values = _encode_entries(entries)
+        kinds, values = encode_entries(entries)
     prefix = b""
     if compression is Compression.NONE and count > 1:
         prefix = _prefix_worth_leaving_out(keys, values)
@@ -393,9 +265,9 @@ def encode_block(
             keys = [key[skipped:] for key in keys]
             lengths = (None if lengths[0] is None else lengths[0] - skipped, lengths[1])
     key_bytes, key_offsets, key_column, wide = _column(keys, lengths[0])
-    flags |= _WIDE_KEYS * wide
+    flags |= WIDE_KEYS * wide
     value_bytes, value_offsets, value_column, wide = _column(values, lengths[1])
-    flags |= _WIDE_VALUES * wide
+    flags |= WIDE_VALUES * wide
     raw = b"".join((prefix, key_offsets, key_column, kinds, value_offsets, value_column))
     if len(raw) > BLOCK_RAW_BYTES_MAX or count > BLOCK_COUNT_MAX:
         raise ValueError(f"a block of {count} keys and {len(raw)} bytes is beyond the format's limits")
@@ -405,21 +277,11 @@ def encode_block(
         if len(stored) > len(raw) - len(raw) // 8:
             stored = raw
             compression = Compression.NONE
-    head = _HEADER.pack(
+    head = HEADER.pack(
         BLOCK_MAGIC, kind, compression, flags, len(stored), len(raw), count, len(prefix), key_bytes, value_bytes
     )
     body = head + stored
     return body + _CRC.pack(google_crc32c.extend(_seed(table_id, offset), body))
-
-
-def stored_bytes(header: bytes) -> int:
-    """The whole length of the block that begins with these HEADER_BYTES, as far as they can be believed.
-
-    Raises ValueError.
-    """
-    if len(header) != HEADER_BYTES:
-        raise ValueError("its header is cut short")
-    return FRAME_BYTES + _Shape(header).stored_bytes
 
 
 def decode_block(data: bytes, *, path: str, offset: int, table_id: int, kind: BlockKind = BlockKind.DATA) -> Block:
@@ -443,11 +305,11 @@ def decode_block(data: bytes, *, path: str, offset: int, table_id: int, kind: Bl
     return Block(shape, data)
 
 
-def _shape_of(header: bytes, data: bytes) -> tuple[_Shape, bytes]:
+def _shape_of(header: bytes, data: bytes) -> tuple[BlockShape, bytes]:
     """The shape of a block, and its raw data. Raises ValueError."""
     if len(data) < FRAME_BYTES:
         raise ValueError("it is cut short")
-    shape = _Shape(header)
+    shape = BlockShape(header)
     if len(data) != shape.stored_bytes + FRAME_BYTES:
         raise ValueError(f"it says {shape.stored_bytes} bytes, and has {len(data) - FRAME_BYTES}")
     if shape.compression:
@@ -502,48 +364,3 @@ def _prefix_worth_leaving_out(keys: Sequence[bytes], values: Sequence[bytes]) ->
     # The first entry stands for all: this is about what is worth it, not about what is right.
     typical = len(keys[0]) + len(values[0])
     return prefix if len(prefix) * _PREFIX_SHARE >= typical else b""
-
-
-def _encode_entries(entries: Sequence[Entry]) -> tuple[bytes, list[bytes]]:
-    kinds = bytearray(len(entries))
-    values: list[bytes] = []
-    for position, entry in enumerate(entries):
-        if isinstance(entry, bytes):
-            values.append(entry)
-        elif entry is None:
-            kinds[position] = _DELETED
-            values.append(b"")
-        elif isinstance(entry, Expiring):
-            kinds[position] = _EXPIRING
-            values.append(_EXPIRES.pack(entry.expires_ms) + entry.value)
-        else:
-            kinds[position] = _OPERANDS
-            count = len(entry.operands)
-            if count > OPERANDS_MAX:
-                raise ValueError(f"{count} operands on one key are beyond the format's limits")
-            lengths = struct.pack(f"<I{count}I", count, *map(len, entry.operands))
-            values.append(b"".join((lengths, *entry.operands)))
-    return bytes(kinds), values
-
-
-def _decode_entry(kind: int, data: bytes) -> Entry:
-    if kind == _DELETED:
-        if data:
-            raise ValueError("a deletion has a value")
-        return None
-    if kind == _EXPIRING:
-        if len(data) < _EXPIRES.size:
-            raise ValueError("an expiring value is cut short")
-        return Expiring(data[_EXPIRES.size :], _EXPIRES.unpack_from(data)[0])
-    if kind != _OPERANDS:
-        raise ValueError(f"an entry is of kind {kind}")
-    if len(data) < _COUNT.size:
-        raise ValueError("operands are cut short")
-    (count,) = _COUNT.unpack_from(data)
-    start = _COUNT.size * (count + 1)
-    if count > OPERANDS_MAX or start > len(data):
-        raise ValueError("operands are cut short")
-    offsets = tuple(accumulate(struct.unpack_from(f"<{count}I", data, _COUNT.size), initial=0))
-    if start + offsets[-1] != len(data):
-        raise ValueError("operands are cut short")
-    return Operands([data[start + low : start + high] for low, high in pairwise(offsets)])

@@ -11,7 +11,8 @@ from itertools import chain
 
 from runtime.clock import Clock
 from storage.engine import DeleteRange, Merge, MergeOperator, NoMergeOperator, WriteBatch
-from storage.lsm.columns import SILENCE, Entry, Expiring, Layer, Operands, Silence
+from storage.lsm.applying import apply, bytes_taken_by
+from storage.lsm.columns import SILENCE, Expiring, Layer, Operands
 from storage.lsm.lookup import find_in, value_of
 from storage.lsm.memtable import (
     MEMTABLE_ENTRY_BYTES,
@@ -34,8 +35,6 @@ FROZEN_LAYERS_MAX = 8
 """Small memtables that snapshots froze are flushed together when there are more."""
 RECOUNT_KEYS_MAX = 1 << 16
 """A full memtable of no more keys is measured exactly: it may only have been written over again and again."""
-OPERANDS_MAX = 64
-"""So many operands of a key are combined into one."""
 
 
 class Snapshot:
@@ -198,8 +197,7 @@ class Content:
 
     def put_expiring(self, key: bytes, value: bytes, expires_ms: int) -> None:
         """Sets a value that is gone from `expires_ms` on, in milliseconds since the epoch by the wall clock."""
-        self._make_room(len(key) + len(value) + MEMTABLE_ENTRY_BYTES)
-        self._tell_log(self._apply([(key, Expiring(value, expires_ms))]))
+        self._write_special([(key, Expiring(value, expires_ms))])
 
     def delete_range(self, low: bytes, high: bytes) -> None:
         """Removes every key with low <= key < high. O(k) for k keys of it in the memtable; the rest is remembered."""
@@ -245,64 +243,25 @@ class Content:
         if self._log is not None:
             self._log.check(operations)
         # What is beneath the memtable is looked at when it is known which memtable that is.
-        overhead = MEMTABLE_ENTRY_BYTES * len(operations)
-        self._make_room(overhead + sum(len(key) + _operation_bytes(operation) for key, operation in operations))
-        older = self._expiring_beneath(merges) if self._expiring else None
-        self._tell_log(self._apply(operations, older))
-
-    def _tell_log(self, operations: Sequence[tuple[bytes, Logged]]) -> None:
+        self._make_room(bytes_taken_by(operations))
+        told = self._apply(operations, self._expiring_beneath(merges) if self._expiring else {})
         if self._log is not None:
-            self._log.write(operations, plain=False)
+            self._log.write(told, plain=False)
 
     def _apply(
-        self, operations: Sequence[tuple[bytes, Logged]], older: dict[bytes, Expiring] | None = None
+        self, operations: Sequence[tuple[bytes, Logged]], expiring_beneath: dict[bytes, Expiring]
     ) -> Sequence[tuple[bytes, Logged]]:
-        """Returns what the log should hold: merges that met a value which expires are told by their outcome.
-
-        Told as merges, they would come to something else when the log is read at another time.
-        """
-        told = list(operations)
-        active = self._active
-        active.plain = False
-        for position, (key, operation) in enumerate(operations):
-            if operation is None or isinstance(operation, bytes):
-                self._entries[key] = operation
-            elif isinstance(operation, Expiring):
-                self._entries[key] = operation
-                active.expiring = self._expiring = True
-            elif isinstance(operation, DeleteRange):
-                active.delete_range(key, operation.high)
-            else:
-                before = self._entries.get(key, SILENCE)
-                if before is SILENCE and older and not active.covers(key):
-                    before = older.get(key, SILENCE)
-                entry = self._merged(key, operation.operand, before)
-                self._entries[key] = entry
-                if isinstance(before, Expiring):
-                    assert not isinstance(entry, Operands)
-                    told[position] = (key, entry)
-                    active.expiring = self._expiring = True
+        """Returns what the log should hold."""
+        told = apply(
+            self._active,
+            operations,
+            self.operator,
+            expiring_beneath=expiring_beneath,
+            nothing_beneath=not self._older.layers,
+            now_ms=self.now_ms(),
+        )
+        self._expiring = self._expiring or self._active.expiring
         return told
-
-    def _merged(self, key: bytes, operand: bytes, before: Entry | Silence) -> Entry:
-        """The entry that an operand makes of the present one.
-
-        A value that expires takes operands at once and goes on to expire: operands that waited above it would not
-        know, later, whether they came before or after its end.
-        """
-        operator = self._need_operator()
-        if isinstance(before, bytes):
-            return operator.combine([before, operand])
-        if isinstance(before, Operands):
-            before.operands.append(operand)
-            if len(before.operands) > OPERANDS_MAX:
-                before.operands[:] = [operator.combine(before.operands)]
-            return before
-        if before is SILENCE and self._older.layers and not self._active.covers(key):
-            return Operands([operand])
-        if isinstance(before, Expiring) and before.expires_ms > self.now_ms():
-            return Expiring(operator.combine([before.value, operand]), before.expires_ms)
-        return operator.combine([operand])
 
     def _expiring_beneath(self, keys: list[bytes]) -> dict[bytes, Expiring]:
         """Which of these keys have a value beneath the memtable that expires. Raises Corruption."""
@@ -429,11 +388,3 @@ class Content:
         self._find_in_tables = version.find
         self._view_changed()
         old.release()
-
-
-def _operation_bytes(operation: Logged) -> int:
-    if isinstance(operation, DeleteRange):
-        return len(operation.high)
-    if isinstance(operation, Merge):
-        return len(operation.operand)
-    return bytes_of(operation)

@@ -26,8 +26,8 @@ from storage.wal import Wal, WalCorrupted
 LOG_DIRECTORY = "log"
 LOG_RECORD_BYTES_MAX = 64 << 20
 TURNS_MAX_LOG2 = 3
-"""A writer gives way for 1, 2, 4 or 8 turns of the loop every STEP_BYTES, by how many memtables wait. A turn takes a
-flush about as far as half a step goes, so that it keeps up once two memtables wait."""
+"""A writer gives way for 1, 2, 4 or 8 turns of the loop every STEP_BYTES, by how far the background is behind. A turn
+takes a flush about as far as half a step goes, so that it keeps up once two memtables wait."""
 
 
 class OperatorMismatch(ValueError):
@@ -156,7 +156,7 @@ class LsmEngine(Content):
         else:
             size = sum(len(key) + len(value) for key, value in operations if isinstance(value, bytes))
             self._make_room(size)
-            self._apply(operations)
+            self._apply(operations, {})
         self._active.last_lsn = lsn
 
     # Writing beyond memory
@@ -187,7 +187,7 @@ class LsmEngine(Content):
         elif pace.delay_ms:
             await asyncio.sleep(pace.delay_ms / 1000)
         else:
-            for _ in range(1 << min(background.waiting_memtables, TURNS_MAX_LOG2)):
+            for _ in range(1 << min(background.arrears, TURNS_MAX_LOG2)):
                 await asyncio.sleep(0)
         self._turn_due = False
         background.counters.stalls.observe((self._clock.monotonic_s() - begin_s) * 1000)

@@ -16,7 +16,8 @@ from xxhash import xxh3_64_intdigest
 
 from runtime.disk import File
 from storage.engine import Corruption
-from storage.lsm.block import Block, BlockKind, decode_block
+from storage.lsm.block import Block, decode_block
+from storage.lsm.block_shape import BlockKind
 from storage.lsm.columns import SILENCE, Columns, Entry, Silence
 from storage.lsm.table_format import FOOTER_BYTES, Footer, TableProperties
 from structures.blocked_bloom import MASK_SHIFT, BlockedBloom, masks
@@ -25,7 +26,7 @@ from structures.shelf_cache import ShelfCache
 BlockCache = ShelfCache[Block]
 """What the tables of an engine share."""
 DEFAULT_CACHE_BYTES = 64 << 20
-CACHED_WINDOWS = (1, 2, 2, 4)
+CACHED_WINDOWS = (2, 4, 8)
 """So many blocks a scan gives at once at first. These come through the cache: short scans mostly end in them."""
 UNCACHED_WINDOWS = (8, 16)
 """How many it gives at once then, and WINDOW_BLOCKS_MAX at last; they are read past the cache."""
@@ -171,7 +172,7 @@ class TableReader:
             raise self.corrupt(position, error) from error
 
     def columns(self, low: bytes | None, high: bytes | None, *, reverse: bool = False) -> Iterator[Columns]:
-        """What lies in low <= key < high, in windows of one block at first and WINDOW_BLOCKS_MAX later.
+        """What lies in low <= key < high, in windows of two blocks at first and WINDOW_BLOCKS_MAX later.
 
         Raises Corruption.
         """

@@ -15,7 +15,8 @@ from operator import add
 
 from xxhash import xxh3_64_digest
 
-from storage.lsm.block import BlockKind, encode_block
+from storage.lsm.block import encode_block
+from storage.lsm.block_shape import BlockKind
 from storage.lsm.columns import Columns, Entry, Expiring, Operands
 from storage.lsm.compression import Compression
 from storage.lsm.key_ranges import coalesce, shared_length

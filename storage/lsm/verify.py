@@ -15,7 +15,8 @@ from xxhash import xxh3_64_intdigest
 
 from runtime.disk import File
 from storage.engine import Corruption
-from storage.lsm.block import BLOCK_MAGIC, FRAME_BYTES, HEADER_BYTES, Block, BlockKind, decode_block, stored_bytes
+from storage.lsm.block import Block, decode_block
+from storage.lsm.block_shape import BLOCK_MAGIC, FRAME_BYTES, HEADER_BYTES, BlockKind, stored_bytes
 from storage.lsm.columns import Columns
 from storage.lsm.table_format import FOOTER_BYTES, ID_DIGITS, Footer, TableProperties
 from structures.blocked_bloom import BlockedBloom

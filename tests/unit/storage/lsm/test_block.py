@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.engine import Corruption
-from storage.lsm.block import HEADER_BYTES, Block, BlockKind, decode_block, encode_block, stored_bytes
+from storage.lsm.block import Block, decode_block, encode_block
+from storage.lsm.block_shape import HEADER_BYTES, BlockKind, stored_bytes
 from storage.lsm.columns import SILENCE, Entry, Expiring, Operands
 from storage.lsm.compression import Compression
 

@@ -324,6 +324,34 @@ async def test_a_failed_disk_is_heard_of_by_every_later_call() -> None:
     await engine.close()
 
 
+async def test_whoever_waits_hears_that_the_background_was_cancelled() -> None:
+    engine = await open_engine(SimDisk(random.Random(1)))
+    engine.put(b"a", b"1")
+    waiting = asyncio.create_task(engine.flush())
+    await asyncio.sleep(0)
+    (flusher,) = (task for task in asyncio.all_tasks() if task.get_name() == "lsm-flush")
+    flusher.cancel()
+    with pytest.raises(OSError, match="cancelled"):
+        await waiting
+    with pytest.raises(OSError, match="cancelled"):
+        engine.put(b"b", b"2")
+    await engine.close()
+
+
+async def test_a_bug_in_the_background_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = await open_engine(SimDisk(random.Random(1)))
+
+    def broken(*_arguments: object, **_named: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("storage.lsm.background.write_merged", broken)
+    engine.put(b"a", b"1")
+    with pytest.raises(OSError, match="ZeroDivisionError"):
+        await engine.flush()
+    assert engine.get(b"a") == b"1"
+    await engine.close()
+
+
 def batch_of_one() -> WriteBatch:
     batch = WriteBatch()
     batch.put(b"k", b"v")

@@ -11,6 +11,7 @@ from storage.lsm.columns import SILENCE, Columns, Entry, Expiring, Operands
 from storage.lsm.compression import Compression
 from storage.lsm.table_format import FOOTER_BYTES, Footer
 from storage.lsm.table_reader import TableReader
+from storage.lsm.table_writer import TableWriter
 from storage.lsm.verify import TableExamination, TableReport, verify_table
 from tests.unit.storage.lsm.table_files import MemoryFile, Tables, show
 
@@ -72,15 +73,17 @@ async def test_a_whole_table(compression: Compression) -> None:
     assert report.properties.count == len(CONTENT)
 
 
-async def read_all(data: bytearray, ways: list[Callable[[TableReader], Awaitable[dict[bytes, object]]]]) -> int:
-    """Reads in each of the ways; what comes must be right. How often there was Corruption instead."""
-    corrupt = 0
+async def read_all(
+    data: bytearray, ways: list[Callable[[TableReader], Awaitable[dict[bytes, object]]]]
+) -> list[tuple[str, int]]:
+    """Reads in each of the ways; what comes must be right. The file and offset of each Corruption instead."""
+    corrupt: list[tuple[str, int]] = []
     for way in ways:
         try:
             tables = Tables()
             found = await way(await tables.open(bytes(data)))
-        except Corruption:
-            corrupt += 1
+        except Corruption as error:
+            corrupt.append((error.path, error.offset))
         else:
             assert found == SHOWN
     return corrupt
@@ -113,7 +116,7 @@ async def test_every_flipped_byte_is_found_named_and_never_returned(compression:
         data = bytearray(whole)
         data[position] ^= source.randrange(1, 256)
         ((number, (start, end)),) = [each for each in enumerate(blocks) if each[1][0] <= position < each[1][1]]
-        assert await read_all(data, [by_key, by_scan, in_bulk]) == 3, position
+        assert await read_all(data, [by_key, by_scan, in_bulk]) == [("t.table", start)] * 3, position
         report, found = await examine(data)
         assert [damage.offset for damage in report.damages] == [start], position
         assert report.damages[0].path == "t"
@@ -191,3 +194,69 @@ async def test_swapped_blocks_are_noticed() -> None:
     data[start:end], data[other:other_end] = whole[other:other_end], whole[start:end]
     report, _found = await examine(data)
     assert [damage.offset for damage in report.damages] == [start, other]
+
+
+def spoil_index(writer: TableWriter) -> None:
+    writer._separators[0] = b"key-000"
+
+
+def spoil_count(writer: TableWriter) -> None:
+    writer.properties.count += 1
+
+
+def spoil_last_key(writer: TableWriter) -> None:
+    writer.properties.largest = b"z"
+
+
+def spoil_filter(writer: TableWriter) -> None:
+    writer._digests = []
+
+
+def spoil_offsets(writer: TableWriter) -> None:
+    writer._offsets[1], writer._offsets[2] = writer._offsets[2], writer._offsets[1]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "block", "what"),
+    [
+        (spoil_index, "data block 0", "not where the index looks"),
+        (spoil_count, "properties", "31 keys, and there are 30"),
+        (spoil_last_key, "properties", "first and last"),
+        (spoil_filter, "data block 0", "the filter denies"),
+        (spoil_offsets, "index", "do not ascend"),
+    ],
+)
+async def test_what_a_faulty_writer_sealed_is_noticed(
+    spoil: Callable[[TableWriter], None], block: str, what: str
+) -> None:
+    """Checksums hold here; what they cover contradicts itself."""
+    writer = TableWriter(table_id=1, block_bytes=110)
+    keys = [b"key-%03d" % number for number in range(30)]
+    parts = writer.add(Columns(keys, [b"value"] * 30, True))
+    spoil(writer)
+    for more in writer.finish():
+        parts += more
+    report, _found = await examine(b"".join(parts))
+    assert (report.damages[0].block, what in report.damages[0].what) == (block, True), report.damages
+
+
+async def test_keys_that_do_not_ascend_are_noticed() -> None:
+    for keys in ([b"a", b"c", b"b", b"d"], [b"a", b"b", b"b", b"d"]):
+        writer = TableWriter(table_id=1)
+        parts = writer.add(Columns(keys, [b"value"] * 4, True))
+        for more in writer.finish():
+            parts += more
+        report, _found = await examine(b"".join(parts))
+        assert "do not ascend" in report.damages[0].what
+
+
+async def test_the_next_block_is_found_behind_a_large_one() -> None:
+    values: list[Entry] = [bytes([number]) * 2_500_000 for number in range(3)]
+    whole = Tables().encode([b"a", b"b", b"c"], values)
+    blocks = await places(whole)
+    data = bytearray(whole)
+    data[blocks[-3][0] + 40] ^= 1  # the index
+    data[blocks[1][0] + 8] ^= 0xFF
+    report, found = await examine(data)
+    assert [damage.offset for damage in report.damages] == [blocks[-3][0], blocks[1][0]]
+    assert list(found) == [b"a", b"c"]
