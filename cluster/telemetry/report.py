@@ -25,7 +25,9 @@ class Info:
     service: str
     node: str
     role: str
-    """`leader`, `follower`, `candidate`, `learner`, or empty for services without the notion."""
+    """`leader`, `follower`, `candidate`, `learner`; `joining` while the member asks whether it is new, `recovering`
+    while it rebuilds what it lost; empty for services without the notion.
+    """
     leader: str
     """The node that leads as far as this one knows, or empty."""
     endpoints: Mapping[str, str] = field(default_factory=dict)
