@@ -36,6 +36,13 @@ class Driver(Protocol):
         """Returns when no background work is left, so that the bytes written are all there."""
         ...
 
+    def written(self) -> int | None:
+        """Bytes of data that it has written since it was opened, by its own count; None when it does not count.
+
+        The kernel's count is of what was dirtied in the page cache, and a small write may dirty a large folio.
+        """
+        ...
+
     def scan(self, low: bytes | None) -> Iterator[tuple[bytes, bytes]]: ...
 
     async def synced_puts(self, writers: int, pairs: Pairs) -> None:

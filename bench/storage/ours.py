@@ -78,6 +78,9 @@ class BTree(Ours):
         )
         self._opened()
 
+    def written(self) -> int | None:
+        return self._engine.statistics().bytes_written  # type: ignore[union-attr]  # it is the one that `open` made
+
 
 class Lsm(Ours):
     """With compactions in a process of their own, where RocksDB has them in threads."""
@@ -104,6 +107,11 @@ class Lsm(Ours):
         self._opened()
         if self._wal:
             self.flush = self._lsm.sync  # type: ignore[method-assign]
+
+    def written(self) -> int | None:
+        counted = self._lsm.statistics()
+        # What its log took was counted by nobody; with a log the kernel's count has it.
+        return None if self._wal else counted.flushed_bytes + counted.compaction_written_bytes
 
     async def settle(self) -> None:
         await self._lsm.flush()
@@ -143,6 +151,9 @@ class Floor(Driver):
 
     async def settle(self) -> None:
         return
+
+    def written(self) -> int | None:
+        return None
 
     def scan(self, low: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         if len(self._keys) != len(self._map):

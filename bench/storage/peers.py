@@ -87,6 +87,9 @@ class Rocks(Driver):
         ):
             pass
 
+    def written(self) -> int | None:
+        return None
+
     def scan(self, low: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         return iter(self._db.items() if low is None else self._db.items(from_key=low))
 
@@ -153,6 +156,9 @@ class Lmdb(Driver):
 
     async def settle(self) -> None:
         self._environment.sync(True)
+
+    def written(self) -> int | None:
+        return None
 
     def scan(self, low: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         if self._reader is None:

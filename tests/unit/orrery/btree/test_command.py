@@ -36,16 +36,16 @@ def test_a_whole_file(directory: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert main(["btree", "stats", str(directory), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["whole"]
-    assert (told["entries"], told["large_pages"]) == (1000, 2)
+    assert (told["entries"], told["large_pages"]) == (1000, 3)
 
 
 def test_damage_is_named(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    damage(directory, 5 * 8192 + 100)
+    damage(directory, 5 * 4096 + 100)
     assert main(["btree", "verify", str(directory)]) == 1
-    assert "offset 40960, page 5: " in capsys.readouterr().out
+    assert "offset 20480, page 5: " in capsys.readouterr().out
     assert main(["btree", "verify", str(directory), "--json"]) == 1
     (fault,) = json.loads(capsys.readouterr().out)["faults"]
-    assert (fault["page"], fault["offset"]) == (5, 40960)
+    assert (fault["page"], fault["offset"]) == (5, 20480)
 
 
 def test_no_engine_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -206,6 +206,11 @@ async def test_a_batch_that_meets_damage_leaves_nothing() -> None:
     with pytest.raises(Corruption) as caught:
         engine.write(batch)
     assert caught.value.offset == damaged * PAGE
+    plain = WriteBatch()
+    for key in content:
+        plain.put(key, b"new")
+    with pytest.raises(Corruption):
+        engine.write(plain)
     for key in (lost[0], lost[-1]):
         with pytest.raises(Corruption):
             engine.put(key, b"new")
