@@ -14,6 +14,6 @@ SCENARIOS = {
 
 def setting(name: str) -> "Setting":
     """The scenario of a name in SCENARIOS; loads what it needs. Raises KeyError."""
-    from orrery.sim import kv_cluster
+    from orrery.sim.kv.scenarios import SETTINGS
 
-    return {"kv": kv_cluster.FAULTS, "kv-deposed": kv_cluster.DEPOSED}[name]
+    return SETTINGS[name]

@@ -1,6 +1,6 @@
 """The real kv service stays linearizable and comes back, whatever the seed does to it.
 
-Method: see orrery.sim.kv_cluster. Every run ends with all faults healed, every member serving and all members equal.
+Method: see orrery.sim.kv.scenarios. Every run ends with all faults healed, every member serving and all members equal.
 The judge is itself judged: with a safeguard off, it finds a seed that shows it.
 """
 
@@ -13,8 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from orrery.sim import kv_cluster
-from orrery.sim.revisions import NotLinearizable, check_revisions
+from orrery.sim.kv.cluster import KvCluster
+from orrery.sim.kv.faults import FAULTS_S, break_things
+from orrery.sim.kv.judging import judge
+from orrery.sim.kv.revisions import NotLinearizable
+from orrery.sim.kv.scenarios import scenario
+from orrery.sim.kv.workload import Workload
+from orrery.sim.play import play
 from runtime.sim import SimulationFailed, SwarmOptions, World, run
 
 ROOT = Path(__file__).parents[2]
@@ -22,10 +27,11 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("seed", range(1, 13))
 def test_linearizable_under_faults_and_converges(seed: int) -> None:
-    outcome = kv_cluster.play(seed)
-    assert outcome.virtual_s > kv_cluster.FAULTS_S
-    assert outcome.messages > 100
-    assert outcome.syncs > 10
+    played = play("kv", seed)
+    assert played.passed, played.failure
+    assert played.outcome.virtual_s > FAULTS_S
+    assert played.outcome.messages > 100
+    assert played.outcome.syncs > 10
 
 
 def test_a_seed_is_one_run_of_the_whole_stack() -> None:
@@ -46,13 +52,10 @@ def test_a_seed_is_one_run_of_the_whole_stack() -> None:
 
 
 def test_reads_without_confirmation_are_found_out() -> None:
-    kv_cluster.play(1, options=SwarmOptions(), deposing=True)
+    assert play("kv-deposed", 1).passed
     for seed in range(1, 60):
-        try:
-            kv_cluster.play(seed, options=SwarmOptions(), deposing=True, without="confirm_reads")
-        except SimulationFailed as failure:
-            if isinstance(failure.__cause__, NotLinearizable):
-                return
+        if play("kv-deposed", seed, without="confirm_reads").failure.startswith("NotLinearizable"):
+            return
     pytest.fail("no seed shows that reads are not confirmed")
 
 
@@ -60,19 +63,20 @@ def test_a_member_that_starts_does_not_deny_its_methods() -> None:
     """Found by the first runs: it listened before its heads were registered, and clients heard UNIMPLEMENTED."""
     heard: list[collections.Counter[str]] = []
 
-    async def scenario(world: World) -> None:
-        heard.append((await kv_cluster.scenario(world)).refusals)
+    async def listen(world: World) -> None:
+        heard.append((await scenario(world, break_things)).refusals)
 
     for seed in (38, 57, 68, 89, 96):
-        run(seed, scenario)
+        run(seed, listen)
     assert all("UNIMPLEMENTED" not in refusals for refusals in heard)
     assert any("UNAVAILABLE" in refusals for refusals in heard)
 
 
 async def _all_lose_power(world: World, *, disks_lie: bool) -> None:
-    cluster = kv_cluster.KvCluster(world)
+    cluster = KvCluster(world)
     cluster.boot_members()
-    clients = cluster.boot_clients()
+    workload = Workload(cluster)
+    workload.start()
     await asyncio.sleep(3)
     for member in cluster.members:
         member.disk.lie_about_sync = disks_lie
@@ -82,10 +86,10 @@ async def _all_lose_power(world: World, *, disks_lie: bool) -> None:
     await asyncio.sleep(world.random.uniform(0, 2))
     cluster.boot_members()
     await asyncio.sleep(2)
-    cluster.stopping = True
+    workload.stop()
     await cluster.heal()
-    await asyncio.gather(*clients)
-    check_revisions(cluster.history)
+    await workload.ended()
+    judge(cluster, workload)
 
 
 def test_a_power_cut_of_all_members_loses_nothing() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orrery.sim.revisions import NotLinearizable, Operation, check_revisions
+from orrery.sim.kv.revisions import NotLinearizable, Operation, check_revisions
 
 
 def put(value: bytes, begin_s: float, end_s: float | None, revision: int = 0) -> Operation:
