@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from orrery.sim.faults import Kill
 from orrery.sim.kv.cluster import KvCluster
-from orrery.sim.kv.faults import FAULTS_S, break_things
+from orrery.sim.kv.faults import FAULTS_S, held
 from orrery.sim.kv.judging import judge
 from orrery.sim.kv.revisions import NotLinearizable
 from orrery.sim.kv.scenarios import scenario
@@ -64,9 +65,9 @@ def test_a_member_that_starts_does_not_deny_its_methods() -> None:
     heard: list[collections.Counter[str]] = []
 
     async def listen(world: World) -> None:
-        heard.append((await scenario(world, break_things)).refusals)
+        heard.append((await scenario(world, held(lambda: Kill("all"), hold_s=1.0))).refusals)
 
-    for seed in (38, 57, 68, 89, 96):
+    for seed in range(3):
         run(seed, listen)
     assert all("UNIMPLEMENTED" not in refusals for refusals in heard)
     assert any("UNAVAILABLE" in refusals for refusals in heard)

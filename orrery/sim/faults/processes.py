@@ -61,6 +61,7 @@ class CrashAt(_Ends):
         cluster.world.sites.arm(member, self._failpoint, skip=self._skip)
 
     async def _heal(self, cluster: Cluster) -> None:
+        cluster.world.sites.disarm(self._failpoint)
         for member in self._ended:
             if member.process is not None and member.lives == self._lives:
                 member.crash()

@@ -80,6 +80,8 @@ _PATCHES: dict[str, Callable[[], AbstractContextManager[object]]] = {
 }
 """Safeguards that are no fields of Raft's."""
 
+SEGMENT_BYTES = 16 << 10
+"""Of the log, so that half a minute fills several."""
 RAFT_SAFEGUARDS = tuple(field.name for field in dataclasses.fields(Safeguards))
 SAFEGUARDS = (*RAFT_SAFEGUARDS, *_PATCHES)
 """What can be switched off."""
@@ -93,6 +95,10 @@ def lacking(without: str) -> Iterator[None]:
         if without in _PATCHES:
             stack.enter_context(_PATCHES[without]())
         stack.enter_context(
-            unittest.mock.patch.object(kv_main, "HostOptions", functools.partial(HostOptions, safeguards=safeguards))
+            unittest.mock.patch.object(
+                kv_main,
+                "HostOptions",
+                functools.partial(HostOptions, safeguards=safeguards, wal_segment_bytes=SEGMENT_BYTES),
+            )
         )
         yield

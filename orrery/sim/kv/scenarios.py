@@ -8,21 +8,40 @@ orrery sim run --scenario kv --seeds 1..200 --without confirm_reads     # of a c
 import asyncio
 import logging
 
-from orrery.sim.kv.cluster import CONVERGED_S_MAX, KvCluster
-from orrery.sim.kv.faults import Faults, break_things, depose
+from orrery.sim.faults import (
+    Bridge,
+    ClockDrift,
+    ClockStep,
+    CrashAt,
+    FailingSync,
+    FullDisk,
+    Isolate,
+    IsolateLeader,
+    Kill,
+    OneWayCut,
+    Pause,
+    PowerLoss,
+    RingMajority,
+    SlowDisk,
+    SwizzleClog,
+)
+from orrery.sim.kv.cluster import CONVERGED_S_MAX, KvCluster, Shape
+from orrery.sim.kv.faults import DRIFT_MAX, Faults, depose, held, rot, swarm
 from orrery.sim.kv.judging import judge
 from orrery.sim.kv.safeguards import SAFEGUARDS, lacking
 from orrery.sim.kv.workload import Workload
 from orrery.sim.setting import Setting
 from runtime.sim import Limits, SwarmOptions, World
+from storage.wal.wal import AFTER_WRITE, BEFORE_SEGMENT, BEFORE_WRITE
 
 LIMITS = Limits(virtual_s_max=600.0)
+CALM = SwarmOptions()
 
 
-async def scenario(world: World, faults: Faults) -> Workload:
-    """Boots, works, breaks, heals, converges, judges."""
+async def scenario(world: World, faults: Faults, *, members: int = 3, shape: Shape | None = None) -> Workload:
+    """Boots, works, breaks, heals, converges, judges. Without a shape the seed draws it."""
     logging.getLogger("orrery").setLevel(logging.CRITICAL)
-    cluster = KvCluster(world)
+    cluster = KvCluster(world, shape or Shape.draw(world.stream("shape"), members))
     cluster.boot_members()
     workload = Workload(cluster)
     workload.start()
@@ -33,20 +52,54 @@ async def scenario(world: World, faults: Faults) -> Workload:
     async with asyncio.timeout(CONVERGED_S_MAX):
         await workload.ended()
     judge(cluster, workload)
+    if cluster.broken:
+        raise AssertionError(f"members contradicted themselves: {'; '.join(cluster.broken)}")
     return workload
 
 
-def kv_setting(faults: Faults, options: SwarmOptions | None = None) -> Setting:
-    """The kv cluster under these faults; fixed options, or those that a seed draws."""
+def kv_setting(
+    faults: Faults, options: SwarmOptions | None = None, *, members: int = 3, shape: Shape | None = None
+) -> Setting:
+    """The kv cluster under these faults; fixed options and shape, or those that a seed draws."""
 
     async def play(world: World) -> None:
-        await scenario(world, faults)
+        await scenario(world, faults, members=members, shape=shape)
 
     return Setting(play, limits=LIMITS, safeguards=SAFEGUARDS, lacking=lacking, options=options)
 
 
+def _drift() -> ClockDrift:
+    return ClockDrift("all", fraction_max=DRIFT_MAX)
+
+
 SETTINGS = {
-    "kv": kv_setting(break_things),
-    "kv-deposed": kv_setting(depose, SwarmOptions()),
+    "kv": kv_setting(swarm),
+    "kv-5": kv_setting(swarm, members=5),
+    "kv-deposed": kv_setting(depose, CALM, shape=Shape()),
+    "kv-isolate-leader": kv_setting(held(IsolateLeader)),
+    "kv-one-way": kv_setting(
+        held(OneWayCut, lambda: Isolate(open_way="in"), lambda: IsolateLeader(open_way="out")), members=5
+    ),
+    "kv-swizzle-clog": kv_setting(held(SwizzleClog)),
+    "kv-bridge": kv_setting(held(Bridge), members=5),
+    "kv-ring": kv_setting(held(RingMajority), members=5),
+    "kv-kill": kv_setting(held(Kill, lambda: Kill("leader"), lambda: Kill("all"), hold_s=2.0)),
+    "kv-power-loss": kv_setting(held(PowerLoss, lambda: PowerLoss("leader"), lambda: PowerLoss("all"), hold_s=2.0)),
+    "kv-crash-points": kv_setting(
+        held(
+            lambda: CrashAt(BEFORE_WRITE, "leader"),
+            lambda: CrashAt(AFTER_WRITE, "leader"),
+            lambda: CrashAt(AFTER_WRITE),
+            lambda: CrashAt(BEFORE_SEGMENT),
+            hold_s=2.0,
+        )
+    ),
+    "kv-pause": kv_setting(held(Pause, lambda: Pause("leader"))),
+    "kv-slow-disk": kv_setting(held(SlowDisk, lambda: SlowDisk("leader", factor=500))),
+    "kv-bad-disk": kv_setting(held(FailingSync, FullDisk, lambda: FailingSync("leader"), hold_s=2.0)),
+    "kv-clocks": kv_setting(
+        held(lambda: ClockDrift("all", fraction_max=DRIFT_MAX), lambda: ClockStep("all"), ClockStep)
+    ),
+    "kv-bit-rot": kv_setting(rot),
 }
 """By the names in `orrery/sim/scenarios.py`."""

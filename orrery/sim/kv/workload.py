@@ -9,7 +9,7 @@ import grpc.aio
 
 from cluster.pb.etcd.etcdserverpb.rpc_pb2 import PutRequest, RangeRequest
 from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVStub
-from orrery.sim.kv.cluster import CALL_TIMEOUT_S, MEMBERS, KvCluster, connect
+from orrery.sim.kv.cluster import CALL_TIMEOUT_S, KvCluster, connect
 from orrery.sim.kv.revisions import Operation
 from runtime import Runtime
 
@@ -48,7 +48,7 @@ class Workload:
         await asyncio.gather(*self._running)
 
     async def _work(self, runtime: Runtime, name: str) -> None:
-        channels = [connect(runtime, member) for member in MEMBERS]
+        channels = [connect(runtime, member.name) for member in self._cluster.members]
         stubs: list[KVAsyncStub] = [KVStub(channel) for channel in channels]
         while not self._stopping:
             await self._operate(runtime, name, stubs[runtime.random.integer(0, len(stubs))])

@@ -58,6 +58,8 @@ def test_power_is_lost_at_a_failpoint_or_at_the_end(play: Play, passes: bool) ->
                 leader.spawn(work(), name="work")
             await asyncio.sleep(1)
             assert (leader.process is None) == passes
+        leader.spawn(work(), name="work")
+        await asyncio.sleep(1)
         assert leader.lives == 2
         assert leader.process is not None
 
