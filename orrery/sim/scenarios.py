@@ -21,6 +21,12 @@ SCENARIOS = {
     "kv-slow-disk": "disks that are slow by a hundred times",
     "kv-bad-disk": "syncs that fail, disks that are full",
     "kv-clocks": "clocks that drift and jump",
+    "kv-darkness": "all lose their power at once, on slow disks",
+    "kv-stale-candidate": "who missed writes stands for election",
+    "kv-double-vote": "five members, short terms and a slow network: several stand at once",
+    "kv-last-word": "leaders vanish right after they answered",
+    "kv-long-tail": "leaders come back with entries that nobody else has",
+    "kv-figure-8": "five members, short terms: later leaders copy old entries",
     "kv-bit-rot": "bits turn over in old parts of logs; who finds one must not serve",
 }
 """What each is, in a line."""

@@ -34,6 +34,8 @@ ASK_AGAIN_S = 0.2
 """Between two looks whether everything works again."""
 RESTART_S = 0.5
 """After which a member that ended by itself is started again."""
+CONTRADICTIONS_MAX = 3
+"""So often a member is started again that ended because its state contradicts itself."""
 ASK_LEADER_S = 0.5
 """How long a member may take to say who leads."""
 
@@ -118,7 +120,8 @@ class KvCluster:
             asyncio.get_running_loop().call_later(RESTART_S, self._restart, member, member.lives)
 
     def _restart(self, member: SimHost, life: int) -> None:
-        if member.process is None and member.powered and member.lives == life:
+        contradictions = sum(text.startswith(f"{member.name}: ") for text in self.broken)
+        if contradictions <= CONTRADICTIONS_MAX and member.process is None and member.lives == life and member.powered:
             self.boot(member)
 
     async def leader(self) -> SimHost | None:

@@ -82,6 +82,8 @@ _PATCHES: dict[str, Callable[[], AbstractContextManager[object]]] = {
 
 SEGMENT_BYTES = 16 << 10
 """Of the log, so that half a minute fills several."""
+APPEND_BYTES = 256
+"""Of entries in one message, so that catching up takes several."""
 RAFT_SAFEGUARDS = tuple(field.name for field in dataclasses.fields(Safeguards))
 SAFEGUARDS = (*RAFT_SAFEGUARDS, *_PATCHES)
 """What can be switched off."""
@@ -98,7 +100,12 @@ def lacking(without: str) -> Iterator[None]:
             unittest.mock.patch.object(
                 kv_main,
                 "HostOptions",
-                functools.partial(HostOptions, safeguards=safeguards, wal_segment_bytes=SEGMENT_BYTES),
+                functools.partial(
+                    HostOptions,
+                    safeguards=safeguards,
+                    wal_segment_bytes=SEGMENT_BYTES,
+                    entries_bytes_per_message_max=APPEND_BYTES,
+                ),
             )
         )
         yield

@@ -29,6 +29,7 @@ from orrery.sim.kv.cluster import CONVERGED_S_MAX, KvCluster, Shape
 from orrery.sim.kv.faults import DRIFT_MAX, Faults, depose, held, rot, swarm
 from orrery.sim.kv.judging import judge
 from orrery.sim.kv.safeguards import SAFEGUARDS, lacking
+from orrery.sim.kv.traps import double_vote, figure_8, last_word, long_tail, stale_candidate, sudden_darkness
 from orrery.sim.kv.workload import Workload
 from orrery.sim.setting import Setting
 from runtime.sim import Limits, SwarmOptions, World
@@ -68,6 +69,9 @@ def kv_setting(
     return Setting(play, limits=LIMITS, safeguards=SAFEGUARDS, lacking=lacking, options=options)
 
 
+SHORT_TERMS = Shape(members=5, tick_ms=20, election_ms=200)
+
+
 def _drift() -> ClockDrift:
     return ClockDrift("all", fraction_max=DRIFT_MAX)
 
@@ -101,5 +105,11 @@ SETTINGS = {
         held(lambda: ClockDrift("all", fraction_max=DRIFT_MAX), lambda: ClockStep("all"), ClockStep)
     ),
     "kv-bit-rot": kv_setting(rot),
+    "kv-darkness": kv_setting(sudden_darkness, SwarmOptions(sync_latency_s=0.1), shape=Shape()),
+    "kv-stale-candidate": kv_setting(stale_candidate, CALM, shape=Shape()),
+    "kv-double-vote": kv_setting(double_vote, SwarmOptions(latency_s=0.01), shape=SHORT_TERMS),
+    "kv-last-word": kv_setting(last_word, SwarmOptions(latency_s=0.02, sync_latency_s=0.1), shape=Shape()),
+    "kv-long-tail": kv_setting(long_tail, CALM, shape=Shape(members=5)),
+    "kv-figure-8": kv_setting(figure_8, SwarmOptions(latency_s=0.005), shape=SHORT_TERMS),
 }
 """By the names in `orrery/sim/scenarios.py`."""
