@@ -5,12 +5,13 @@ orrery sim run --scenario kv-deposed --seeds 1..50                      # nothin
 orrery sim run --scenario kv --seeds 1..200 --without confirm_reads     # of a cluster that lacks a safeguard
 """
 
-import asyncio
 import logging
 
-from orrery.sim.kv.cluster import CONVERGED_S_MAX, KvCluster
+from orrery.sim.histories import Histories
+from orrery.sim.kv.cluster import KvCluster
+from orrery.sim.kv.convergence import converge
 from orrery.sim.kv.faults import Faults, break_things, depose
-from orrery.sim.kv.judging import judge
+from orrery.sim.kv.mix import Mix
 from orrery.sim.kv.safeguards import SAFEGUARDS, lacking
 from orrery.sim.kv.workload import Workload
 from orrery.sim.setting import Setting
@@ -19,28 +20,26 @@ from runtime.sim import Limits, SwarmOptions, World
 LIMITS = Limits(virtual_s_max=600.0)
 
 
-async def scenario(world: World, faults: Faults) -> Workload:
-    """Boots, works, breaks, heals, converges, judges."""
+async def scenario(world: World, histories: Histories, faults: Faults, mix: Mix | None = None) -> Workload:
+    """Boots, works, breaks, heals, converges. Judged are the histories, by whoever plays this."""
     logging.getLogger("orrery").setLevel(logging.CRITICAL)
     cluster = KvCluster(world)
     cluster.boot_members()
-    workload = Workload(cluster)
+    workload = Workload(cluster, histories, mix)
     workload.start()
     await faults(cluster)
     # Clients stop with the faults: members are compared when nothing is written any more.
     workload.stop()
-    await cluster.heal()
-    async with asyncio.timeout(CONVERGED_S_MAX):
-        await workload.ended()
-    judge(cluster, workload)
+    cluster.heal()
+    await converge(workload)
     return workload
 
 
-def kv_setting(faults: Faults, options: SwarmOptions | None = None) -> Setting:
-    """The kv cluster under these faults; fixed options, or those that a seed draws."""
+def kv_setting(faults: Faults, options: SwarmOptions | None = None, mix: Mix | None = None) -> Setting:
+    """The kv cluster under these faults; with fixed options and a fixed mix, or those that a seed draws."""
 
-    async def play(world: World) -> None:
-        await scenario(world, faults)
+    async def play(world: World, histories: Histories) -> None:
+        await scenario(world, histories, faults, mix)
 
     return Setting(play, limits=LIMITS, safeguards=SAFEGUARDS, lacking=lacking, options=options)
 
