@@ -281,7 +281,8 @@ def _check_complete(sessions: list[Watch], changes: _Changes) -> list[Anomaly]:
                 change = f"{_value(value)} for {key} at revision {revision} ({writer.f} of {writer.lines})"
                 text = f"{watch.name} told everything up to revision {watch.until} but {change}"
                 anomalies.append(_anomaly("missed", text, watch, writer))
-        reached = max(reached, watch.until)
+        # What is gone for good is owed by none of those that follow.
+        reached = max(reached, watch.until, watch.compacted)
     return anomalies
 
 

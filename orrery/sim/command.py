@@ -51,6 +51,9 @@ def add_sim(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
         help="of real time, after which no further seed is begun; with no seeds said, from 1 on",
     )
     run.add_argument("--json", action="store_true", help="an object a seed, a line each, for scripts")
+    run.add_argument(
+        "--histories", metavar="DIR", help="write what clients saw into new files there, before it is judged"
+    )
 
     replay = action("replay", "play a seed again, and show its trace: a column a host")
     replay.add_argument("seed", metavar="SEED", type=_seed)
@@ -96,9 +99,11 @@ def sim(
     host: list[str] | None = None,
     out: str | None = None,
     steps: bool = False,
+    histories: str | None = None,
 ) -> int:
     """Plays. A simulated cluster keeps nothing, so `data_dir` is not looked at."""
     import logging
+    from pathlib import Path
 
     from orrery.terminal import complain
 
@@ -118,7 +123,20 @@ def sim(
         chosen = range(seed, seed + 1) if seed is not None else seeds
         if chosen is None:
             chosen = SEEDS if minutes is None else range(1, SEED_MAX)
-        return hunt(scenario, chosen, without=without, minutes=minutes, as_json=json)
+        try:
+            return hunt(
+                scenario,
+                chosen,
+                without=without,
+                minutes=minutes,
+                as_json=json,
+                histories_dir=None if histories is None else Path(histories),
+            )
+        except OSError as error:
+            if error.filename is None:
+                raise
+            complain(f"{error.filename}: {error.strerror}")
+            return ASKED_WRONGLY
     finally:
         logging.disable(before)
 

@@ -7,18 +7,18 @@ driver.
 import asyncio
 import errno
 import random
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import grpc
 import grpc.aio
 
-from cluster.pb.etcd.etcdserverpb.rpc_pb2 import HashKVRequest, PutRequest, RangeRequest, StatusRequest
-from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVStub, MaintenanceStub
+from cluster.pb.etcd.etcdserverpb.rpc_pb2 import StatusRequest
+from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import MaintenanceStub
 from cluster.raft.core.errors import InvariantBroken
 from cluster.raft.driver.errors import ReplicaCorrupted
 from cluster.rpc.engine import create_channel
 from orrery.sim.faults import restore
+from orrery.sim.setting import Contradiction
 from runtime import Runtime, SyncFailed
 from runtime.process import StopSignal
 from runtime.sim import SimHost, World
@@ -27,9 +27,8 @@ from services.kv.main import serve_on
 
 CLIENTS = ("client-1", "client-2", "client-3")
 CALL_TIMEOUT_S = 3.0
-CONVERGED_S_MAX = 120.0
-"""How long everything may take to work again once nothing is broken any more."""
-
+LEADERLESS_S_MAX = 60.0
+"""How long nobody may lead while a majority could elect one."""
 ASK_AGAIN_S = 0.2
 """Between two looks whether everything works again."""
 RESTART_S = 0.5
@@ -60,10 +59,6 @@ class Shape:
         )
 
 
-class NotConverged(AssertionError):
-    """All is healed, and the cluster still does not serve."""
-
-
 class KvCluster:
     """The members, and the hosts of the clients."""
 
@@ -80,6 +75,11 @@ class KvCluster:
         self._ended: dict[SimHost, int] = {}
         """In which life a member ended by itself, and may be started again."""
         self._asks: asyncio.Future[Runtime] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the members."""
+        return tuple(member.name for member in self.members)
 
     def boot_members(self) -> None:
         """Starts every member that does not run."""
@@ -152,58 +152,20 @@ class KvCluster:
         newest = max(terms)
         return self.members[terms.index(newest)] if newest else None
 
-    async def settled(self) -> None:
-        """Waits until somebody leads. Raises NotConverged."""
-
-        async def somebody_leads() -> bool:
-            return await self.leader() is not None
-
+    async def settled(self) -> SimHost:
+        """Waits until somebody leads, and says who. Raises Contradiction."""
         try:
-            async with asyncio.timeout(CONVERGED_S_MAX):
-                await _until(somebody_leads)
+            async with asyncio.timeout(LEADERLESS_S_MAX):
+                while True:
+                    if (leader := await self.leader()) is not None:
+                        return leader
+                    await asyncio.sleep(ASK_AGAIN_S)
         except TimeoutError as error:
-            raise NotConverged(f"nobody leads after {CONVERGED_S_MAX} s") from error
+            raise Contradiction("liveness", f"nobody has led for {LEADERLESS_S_MAX} s") from error
 
-    async def heal(self) -> None:
-        """Ends every fault, then waits until every member serves and holds the same. Raises NotConverged."""
+    def heal(self) -> None:
+        """Ends every fault, and boots what is down."""
         restore(self)
-        started_s = self.world.virtual_s
-        asker = self.world.host("asker")
-        try:
-            async with asyncio.timeout(CONVERGED_S_MAX):
-                await asker.boot(self._converge)
-        except TimeoutError as error:
-            raise NotConverged(f"not after {CONVERGED_S_MAX} s\n{self.world.loop.describe_waiting()}") from error
-        asker.tell(f"converged in {self.world.virtual_s - started_s:.3f} s")
-
-    async def _converge(self, runtime: Runtime) -> None:
-        for member in self.members:
-            await _until(lambda member=member: self._put_final(runtime, member.name))  # type: ignore[misc]
-        await _until(lambda: self._equal(runtime))
-
-    async def _put_final(self, runtime: Runtime, member: str) -> bool:
-        channel = connect(runtime, member)
-        try:
-            await KVStub(channel).Put(PutRequest(key=b"final", value=member.encode()), timeout=CALL_TIMEOUT_S)
-        except grpc.aio.AioRpcError:
-            return False
-        finally:
-            await channel.close()
-        return True
-
-    async def _equal(self, runtime: Runtime) -> bool:
-        hashes: set[int | None] = set()
-        for member in self.members:
-            channel = connect(runtime, member.name)
-            try:
-                # A linearizable read first: what it sees, the member has applied.
-                await KVStub(channel).Range(RangeRequest(key=b"final"), timeout=CALL_TIMEOUT_S)
-                answer = await MaintenanceStub(channel).HashKV(HashKVRequest(), timeout=CALL_TIMEOUT_S)
-                hashes.add(answer.hash)
-            except grpc.aio.AioRpcError:
-                hashes.add(None)
-            await channel.close()
-        return len(hashes) == 1 and None not in hashes
 
     def _config(self, name: str) -> KvConfig:
         shape = self.shape
@@ -221,14 +183,6 @@ class KvCluster:
                 snapshot_trailing_entries=shape.snapshot_trailing_entries,
             ),
         )
-
-
-async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Asks again and again: what is asked is elsewhere, so there is no event to wait for."""
-    while True:
-        if await holds():
-            return
-        await asyncio.sleep(ASK_AGAIN_S)
 
 
 def connect(runtime: Runtime, member: str) -> grpc.aio.Channel:

@@ -5,7 +5,6 @@ orrery sim run --scenario kv-deposed --seeds 1..50                      # nothin
 orrery sim run --scenario kv --seeds 1..200 --without confirm_reads     # of a cluster that lacks a safeguard
 """
 
-import asyncio
 import logging
 
 from orrery.sim.faults import (
@@ -25,13 +24,15 @@ from orrery.sim.faults import (
     SlowDisk,
     SwizzleClog,
 )
-from orrery.sim.kv.cluster import CONVERGED_S_MAX, KvCluster, Shape
+from orrery.sim.histories import Histories
+from orrery.sim.kv.cluster import KvCluster, Shape
+from orrery.sim.kv.convergence import converge
 from orrery.sim.kv.faults import DRIFT_MAX, Faults, depose, held, rot, swarm
-from orrery.sim.kv.judging import judge
+from orrery.sim.kv.mix import Mix
 from orrery.sim.kv.safeguards import SAFEGUARDS, lacking
 from orrery.sim.kv.traps import double_vote, figure_8, last_word, long_tail, stale_candidate, sudden_darkness
 from orrery.sim.kv.workload import Workload
-from orrery.sim.setting import Setting
+from orrery.sim.setting import Contradiction, Setting
 from runtime.sim import Limits, SwarmOptions, World
 from storage.wal.wal import AFTER_WRITE, BEFORE_SEGMENT, BEFORE_WRITE
 
@@ -39,32 +40,37 @@ LIMITS = Limits(virtual_s_max=600.0)
 CALM = SwarmOptions()
 
 
-async def scenario(world: World, faults: Faults, *, members: int = 3, shape: Shape | None = None) -> Workload:
-    """Boots, works, breaks, heals, converges, judges. Without a shape the seed draws it."""
+async def scenario(
+    world: World, histories: Histories, faults: Faults, mix: Mix | None = None, shape: Shape | None = None
+) -> Workload:
+    """Boots, works, breaks, heals, converges. Judged are the histories, by whoever plays this. Raises Contradiction."""
     logging.getLogger("orrery").setLevel(logging.CRITICAL)
-    cluster = KvCluster(world, shape or Shape.draw(world.stream("shape"), members))
+    cluster = KvCluster(world, shape)
     cluster.boot_members()
-    workload = Workload(cluster)
+    workload = Workload(cluster, histories, mix)
     workload.start()
     await faults(cluster)
     # Clients stop with the faults: members are compared when nothing is written any more.
     workload.stop()
-    await cluster.heal()
-    async with asyncio.timeout(CONVERGED_S_MAX):
-        await workload.ended()
-    judge(cluster, workload)
+    cluster.heal()
+    await converge(workload)
     if cluster.broken:
-        raise AssertionError(f"members contradicted themselves: {'; '.join(cluster.broken)}")
+        raise Contradiction("invariant", f"members contradicted themselves: {'; '.join(cluster.broken)}")
     return workload
 
 
 def kv_setting(
-    faults: Faults, options: SwarmOptions | None = None, *, members: int = 3, shape: Shape | None = None
+    faults: Faults,
+    options: SwarmOptions | None = None,
+    *,
+    mix: Mix | None = None,
+    members: int = 3,
+    shape: Shape | None = None,
 ) -> Setting:
-    """The kv cluster under these faults; fixed options and shape, or those that a seed draws."""
+    """The kv cluster under these faults; with fixed options, mix and shape, or those that a seed draws."""
 
-    async def play(world: World) -> None:
-        await scenario(world, faults, members=members, shape=shape)
+    async def play(world: World, histories: Histories) -> None:
+        await scenario(world, histories, faults, mix, shape or Shape.draw(world.stream("shape"), members))
 
     return Setting(play, limits=LIMITS, safeguards=SAFEGUARDS, lacking=lacking, options=options)
 

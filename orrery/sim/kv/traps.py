@@ -101,7 +101,6 @@ async def figure_8(cluster: KvCluster) -> None:
 
 async def _leader(cluster: KvCluster, *, but: SimHost | None = None) -> SimHost:
     """Whoever leads, once somebody does; any member but one when that one still says so."""
-    await cluster.settled()
-    leader = await cluster.leader()
+    leader = await cluster.settled()
     others = [member for member in cluster.members if member is not but and member.process is not None]
-    return leader if leader is not None and leader is not but else cluster.world.random.choice(others)
+    return leader if leader is not but else cluster.world.random.choice(others)

@@ -1,78 +1,92 @@
-"""Clients that put and read a few keys, each on a host of its own, and what they saw."""
+"""The clients of a run: three hosts, and on each the processes that the mix names."""
 
 import asyncio
 import collections
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import Any
 
-import grpc
-import grpc.aio
-
-from cluster.pb.etcd.etcdserverpb.rpc_pb2 import PutRequest, RangeRequest
-from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVStub
-from orrery.sim.kv.cluster import CALL_TIMEOUT_S, KvCluster, connect
-from orrery.sim.kv.revisions import Operation
+from orrery.sim.histories import Histories
+from orrery.sim.kv.access import Access
+from orrery.sim.kv.cluster import KvCluster
+from orrery.sim.kv.compacting import Compactor
+from orrery.sim.kv.leasing import LeaseClient, Leases
+from orrery.sim.kv.lists import ListClient, Lists
+from orrery.sim.kv.locking import LockClient
+from orrery.sim.kv.mix import Mix
+from orrery.sim.kv.recording import Process
+from orrery.sim.kv.registers import PREFIX, Groups, RegisterClient
+from orrery.sim.kv.watching import Watcher
 from runtime import Runtime
-
-if TYPE_CHECKING:
-    from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVAsyncStub
-
-KEYS = (b"a", b"b")
 
 
 class Workload:
-    """The clients of a cluster."""
+    """The clients of a cluster, and the histories of what they see."""
 
-    def __init__(self, cluster: KvCluster) -> None:
-        self._cluster = cluster
-        self._world = cluster.world
-        self._running: list[asyncio.Future[None]] = []
-        self._stopping = False
-        self.history: list[Operation] = []
-        self.writes = 0
+    def __init__(self, cluster: KvCluster, histories: Histories, mix: Mix | None = None) -> None:
+        """Without a mix, the seed draws one."""
+        self.cluster = cluster
+        self.mix = mix if mix is not None else Mix.draw(cluster.world.stream("mix"), len(cluster.clients))
+        self.registers = histories.record("kv", "kv", "watch")
+        self.transactions = histories.record("lists", "list-append")
+        self.mutexes = histories.record("locks", "lock")
+        self.sessions = histories.record("leases", "lease")
+        self.groups = Groups(self.mix)
+        self.lists = Lists()
+        self.leases = Leases()
         self.refusals: collections.Counter[str] = collections.Counter()
         """The status codes of calls without an answer."""
+        self._stopping = asyncio.Event()
+        self._running: list[asyncio.Future[None]] = []
 
     def start(self) -> None:
         """Boots the clients."""
         self._running = [
             client.boot(lambda runtime, name=client.name: self._work(runtime, name))  # type: ignore[misc]
-            for client in self._cluster.clients
+            for client in self.cluster.clients
         ]
 
     def stop(self) -> None:
-        """Tells the clients to end."""
-        self._stopping = True
+        """Tells the clients to end, each after the call that is under way."""
+        self._stopping.set()
 
     async def ended(self) -> None:
         """Waits until the clients have ended."""
         await asyncio.gather(*self._running)
 
-    async def _work(self, runtime: Runtime, name: str) -> None:
-        channels = [connect(runtime, member.name) for member in self._cluster.members]
-        stubs: list[KVAsyncStub] = [KVStub(channel) for channel in channels]
-        while not self._stopping:
-            await self._operate(runtime, name, stubs[runtime.random.integer(0, len(stubs))])
-            await asyncio.sleep(runtime.random.random() * 0.1)
-        for each in channels:
-            await each.close()
+    async def _work(self, runtime: Runtime, host: str) -> None:
+        source = self.cluster.world.stream("client", host)
+        access = Access(runtime, self.cluster.names, source)
+        async with asyncio.TaskGroup() as group:
+            for number, work in enumerate(self._processes(host, access)):
+                group.create_task(work, name=f"{host}/{number}")
+        await access.close()
 
-    async def _operate(self, runtime: Runtime, name: str, stub: "KVAsyncStub") -> None:
-        key = KEYS[runtime.random.integer(0, len(KEYS))]
-        is_put = runtime.random.random() < 0.5
-        operation = Operation(name, key, self._world.virtual_s, is_put)
-        self.history.append(operation)
-        try:
-            if is_put:
-                self.writes += 1
-                operation.value = b"%s-%d" % (name.encode(), self.writes)
-                put = await stub.Put(PutRequest(key=key, value=operation.value), timeout=CALL_TIMEOUT_S)
-                operation.revision = put.header.revision
-            else:
-                found = await stub.Range(RangeRequest(key=key), timeout=CALL_TIMEOUT_S)
-                if found.kvs:
-                    operation.value, operation.revision = found.kvs[0].value, found.kvs[0].mod_revision
-        except grpc.aio.AioRpcError as error:
-            # Whatever was said: no answer, no claim.
-            self.refusals[error.code().name] += 1
-            return
-        operation.end_s = self._world.virtual_s
+    def _processes(self, host: str, access: Access) -> list[Coroutine[Any, Any, None]]:
+        mix, stopping, refusals = self.mix, self._stopping, self.refusals
+        stream = self.cluster.world.stream
+        work: list[Coroutine[Any, Any, None]] = []
+        for number in range(mix.registers):
+            name = f"{host}/{number}"
+            process = Process(name, self.registers, refusals)
+            work.append(RegisterClient(process, access, self.groups, mix, stream("registers", name), stopping).run())
+        for number in range(mix.watchers):
+            name = f"{host}/watch-{number}"
+            source = stream("watch", name)
+            watcher = Watcher(name, self.registers, access, PREFIX, source.choice((0, 1)))
+            work.append(watcher.run(mix.watch_life_s, source, stopping))
+        for number in range(mix.lists):
+            name = f"{host}/{number}"
+            process = Process(name, self.transactions, refusals)
+            work.append(ListClient(process, access, self.lists, stream("lists", name)).run(mix.pause_s, stopping))
+        for number in range(mix.locks):
+            name = f"{host}/{number}"
+            process = Process(name, self.mutexes, refusals)
+            work.append(LockClient(process, access, self.leases, stream("locks", name)).run(mix.pause_s, stopping))
+        for number in range(mix.leases):
+            name = f"{host}/{number}"
+            process = Process(name, self.sessions, refusals)
+            work.append(LeaseClient(process, access, self.leases, stream("leases", name)).run(mix.pause_s, stopping))
+        if mix.compaction_s and host == self.cluster.clients[0].name:
+            compactor = Compactor(access, self.registers, stream("compaction"))
+            work.append(compactor.run(mix.compaction_s, stopping))
+        return work
