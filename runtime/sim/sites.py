@@ -39,6 +39,10 @@ class Sites:
 
         failpoints.arm(name, hit)
 
+    def disarm(self, name: str) -> None:
+        """Makes the failpoint `name` a place like any other again. Raises FailpointError."""
+        failpoints.arm(name, _nothing)
+
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
         """Answers for `runtime.buggify` while the block runs."""
@@ -61,3 +65,7 @@ class Sites:
         self.fired[site] = self.fired.get(site, 0) + 1
         self._world.trace.tell(self._world.virtual_s, self._world.loop.current.name, f"buggify {site}")
         return True
+
+
+def _nothing() -> None:
+    pass

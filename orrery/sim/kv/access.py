@@ -4,10 +4,11 @@ So that a member that has fallen behind, or that leads no more and does not know
 """
 
 import random
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVStub, LeaseStub, WatchStub
-from orrery.sim.kv.cluster import MEMBERS, connect
+from orrery.sim.kv.cluster import connect
 from runtime import Runtime
 
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 class Access:
     """The channels of one host. `source` chooses."""
 
-    def __init__(self, runtime: Runtime, source: random.Random) -> None:
+    def __init__(self, runtime: Runtime, members: Sequence[str], source: random.Random) -> None:
         self._source = source
-        self._channels = [connect(runtime, member) for member in MEMBERS]
+        self._channels = [connect(runtime, member) for member in members]
         self._kv: list[KVAsyncStub] = [KVStub(channel) for channel in self._channels]
         self._lease: list[LeaseAsyncStub] = [LeaseStub(channel) for channel in self._channels]
         self._watch: list[WatchAsyncStub] = [WatchStub(channel) for channel in self._channels]

@@ -4,27 +4,82 @@ Nothing is replaced but the doors: the wiring of `services.kv.main`, our RPC eng
 driver.
 """
 
+import asyncio
+import errno
+import random
+from dataclasses import dataclass
+
+import grpc
 import grpc.aio
 
+from cluster.pb.etcd.etcdserverpb.rpc_pb2 import StatusRequest
+from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import MaintenanceStub
+from cluster.raft.core.errors import InvariantBroken
+from cluster.raft.driver.errors import ReplicaCorrupted
 from cluster.rpc.engine import create_channel
+from orrery.sim.faults import restore
+from orrery.sim.setting import Contradiction
 from runtime import Runtime, SyncFailed
 from runtime.process import StopSignal
 from runtime.sim import SimHost, World
 from services.kv.config import AdminConfig, KvConfig, KvSection
 from services.kv.main import serve_on
 
-MEMBERS = ("kv-1", "kv-2", "kv-3")
 CLIENTS = ("client-1", "client-2", "client-3")
 CALL_TIMEOUT_S = 3.0
+LEADERLESS_S_MAX = 60.0
+"""How long nobody may lead while a majority could elect one."""
+ASK_AGAIN_S = 0.2
+"""Between two looks whether everything works again."""
+RESTART_S = 0.5
+"""After which a member that ended by itself is started again."""
+CONTRADICTIONS_MAX = 3
+"""So often a member is started again that ended because its state contradicts itself."""
+ASK_LEADER_S = 0.5
+"""How long a member may take to say who leads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a cluster is built and configured. The numbers are small, so that half a minute sees what else takes days."""
+
+    members: int = 3
+    tick_ms: int = 100
+    election_ms: int = 1000
+    snapshot_log_bytes: int = 64 << 20
+    snapshot_trailing_entries: int = 5000
+
+    @staticmethod
+    def draw(source: random.Random, members: int = 3) -> "Shape":
+        """That of one seed."""
+        return Shape(
+            members,
+            snapshot_log_bytes=source.choice((4 << 10, 32 << 10, 64 << 20)),
+            snapshot_trailing_entries=source.choice((0, 20, 5000)),
+        )
 
 
 class KvCluster:
     """The members, and the hosts of the clients."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, shape: Shape | None = None) -> None:
         self.world = world
-        self.members = [world.host(name) for name in MEMBERS]
+        self.shape = shape or Shape()
+        self.members = [world.host(f"kv-{number}") for number in range(1, self.shape.members + 1)]
         self.clients = [world.host(name) for name in CLIENTS]
+        self.corrupted: dict[SimHost, str] = {}
+        """Members that refused to run on what their disks hold, in their latest lives, and what they said."""
+        self.broken: list[str] = []
+        """What members said that ended because their own state contradicts itself. They are started again, so that the
+        judges see what clients get from them; but a run in which one did so never passes."""
+        self._ended: dict[SimHost, int] = {}
+        """In which life a member ended by itself, and may be started again."""
+        self._asks: asyncio.Future[Runtime] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the members."""
+        return tuple(member.name for member in self.members)
 
     def boot_members(self) -> None:
         """Starts every member that does not run."""
@@ -33,25 +88,101 @@ class KvCluster:
                 self.boot(member)
 
     def boot(self, member: SimHost) -> None:
-        """Starts one member."""
+        """Starts one member. Like any init system, starts it again when it ends by itself and may come back."""
+        self.corrupted.pop(member, None)
 
         async def main(runtime: Runtime) -> None:
             try:
-                await serve_on(runtime, _config(member.name), StopSignal())
+                await serve_on(runtime, self._config(member.name), StopSignal())
             except* SyncFailed:
                 # As it must: nothing is known of what was written since the last good sync, so the process ends.
-                member.tell("ended by a failed sync")
+                self._ends(member, "by a failed sync")
+            except* ReplicaCorrupted as refusals:
+                self.corrupted[member] = str(refusals.exceptions[0])
+                member.tell("refuses to run: its log is damaged")
+            except* (InvariantBroken, AssertionError) as contradictions:
+                self.broken.append(f"{member.name}: {contradictions.exceptions[0]!r}")
+                self._ends(member, f"by {self.broken[-1]}")
+            except* OSError as failures:
+                if failures.split(_is_full)[1] is not None:
+                    raise
+                self._ends(member, "by a full disk")
 
-        member.boot(main)
+        ended = member.boot(main)
+        ended.add_done_callback(lambda _: self._restart_later(member))
+
+    def _ends(self, member: SimHost, how: str) -> None:
+        member.tell(f"ended {how}")
+        self._ended[member] = member.lives
+
+    def _restart_later(self, member: SimHost) -> None:
+        if self._ended.get(member) == member.lives:
+            asyncio.get_running_loop().call_later(RESTART_S, self._restart, member, member.lives)
+
+    def _restart(self, member: SimHost, life: int) -> None:
+        contradictions = sum(text.startswith(f"{member.name}: ") for text in self.broken)
+        if contradictions <= CONTRADICTIONS_MAX and member.process is None and member.lives == life and member.powered:
+            self.boot(member)
+
+    async def leader(self) -> SimHost | None:
+        """Who says that it leads, of those who say so in the newest term."""
+        host = self.world.host("observer")
+        if self._asks is None:
+            booted = self._asks = asyncio.get_running_loop().create_future()
+
+            async def main(runtime: Runtime) -> None:
+                booted.set_result(runtime)
+                await asyncio.Event().wait()
+
+            host.boot(main)
+        asks = await self._asks
+
+        async def ask(member: SimHost) -> int:
+            channel = connect(asks, member.name)
+            try:
+                status = await MaintenanceStub(channel).Status(StatusRequest(), timeout=ASK_LEADER_S)
+            except grpc.aio.AioRpcError:
+                return 0
+            finally:
+                await channel.close()
+            return status.raftTerm if status.leader == status.header.member_id else 0
+
+        tasks = [host.spawn(ask(member), name=f"ask {member.name}") for member in self.members]
+        terms = [await task for task in tasks]
+        newest = max(terms)
+        return self.members[terms.index(newest)] if newest else None
+
+    async def settled(self) -> SimHost:
+        """Waits until somebody leads, and says who. Raises Contradiction."""
+        try:
+            async with asyncio.timeout(LEADERLESS_S_MAX):
+                while True:
+                    if (leader := await self.leader()) is not None:
+                        return leader
+                    await asyncio.sleep(ASK_AGAIN_S)
+        except TimeoutError as error:
+            raise Contradiction("liveness", f"nobody has led for {LEADERLESS_S_MAX} s") from error
 
     def heal(self) -> None:
         """Ends every fault, and boots what is down."""
-        self.world.net.heal()
-        for member in self.members:
-            member.disk.fail_syncs = 0
-            member.disk.sync_latency_s = self.world.options.sync_latency_s
-            member.resume()
-        self.boot_members()
+        restore(self)
+
+    def _config(self, name: str) -> KvConfig:
+        shape = self.shape
+        return KvConfig(
+            node=name,
+            data_dir="the simulated disk",
+            admin=AdminConfig(listen="0.0.0.0:2381"),
+            kv=KvSection(
+                listen="0.0.0.0:2379",
+                advertise=f"{name}:2379",
+                members=tuple(f"{member.name}={member.name}:2380" for member in self.members),
+                tick_ms=shape.tick_ms,
+                election_ms=shape.election_ms,
+                snapshot_log_bytes=shape.snapshot_log_bytes,
+                snapshot_trailing_entries=shape.snapshot_trailing_entries,
+            ),
+        )
 
 
 def connect(runtime: Runtime, member: str) -> grpc.aio.Channel:
@@ -59,14 +190,5 @@ def connect(runtime: Runtime, member: str) -> grpc.aio.Channel:
     return create_channel(f"{member}:2379", net=runtime.net, random=runtime.random)
 
 
-def _config(name: str) -> KvConfig:
-    return KvConfig(
-        node=name,
-        data_dir="the simulated disk",
-        admin=AdminConfig(listen="0.0.0.0:2381"),
-        kv=KvSection(
-            listen="0.0.0.0:2379",
-            advertise=f"{name}:2379",
-            members=tuple(f"{member}={member}:2380" for member in MEMBERS),
-        ),
-    )
+def _is_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.ENOSPC

@@ -14,7 +14,7 @@ from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVStub, MaintenanceStub
 from orrery.checkers.history import Json
 from orrery.sim.kv import etcd, leasing, locking, registers
 from orrery.sim.kv.access import Access
-from orrery.sim.kv.cluster import CALL_TIMEOUT_S, MEMBERS, connect
+from orrery.sim.kv.cluster import CALL_TIMEOUT_S, connect
 from orrery.sim.kv.lists import ListClient
 from orrery.sim.kv.recording import Process
 from orrery.sim.kv.watching import Watcher
@@ -55,10 +55,10 @@ class _Asker:
 
     async def ask(self) -> None:
         """Everything, one after another."""
-        for member in MEMBERS:
+        for member in self._workload.cluster.names:
             await _until(lambda member=member: self._put(member))  # type: ignore[misc]
         await self._workload.ended()
-        access = Access(self._runtime, self._workload.cluster.world.stream("asker"))
+        access = Access(self._runtime, self._workload.cluster.names, self._workload.cluster.world.stream("asker"))
         await _until(lambda: self._leases_have_ended(access))
         await _until(lambda: self._look_at_registers(access))
         await _until(lambda: self._look_at_lists(access))
@@ -121,7 +121,7 @@ class _Asker:
         """Whether all hold the same at the same revision. Raises Contradiction when they surely do not."""
         answers: list[HashKVResponse] = []
         revision = 0
-        for member in MEMBERS:
+        for member in self._workload.cluster.names:
             channel = connect(self._runtime, member)
             try:
                 # A linearizable read first: what it sees, the member has applied.
@@ -136,7 +136,8 @@ class _Asker:
         if len({answer.compact_revision for answer in answers}) > 1:
             return False
         if len({answer.hash for answer in answers}) > 1:
-            hashes = ", ".join(f"{member} {each.hash:08x}" for member, each in zip(MEMBERS, answers, strict=True))
+            names = self._workload.cluster.names
+            hashes = ", ".join(f"{member} {each.hash:08x}" for member, each in zip(names, answers, strict=True))
             raise Contradiction("convergence", f"members hold different things at revision {revision}: {hashes}")
         return True
 

@@ -1,68 +1,131 @@
-"""What breaks the cluster while clients work. What is broken is healed by `KvCluster.heal`, not here."""
+"""What is broken while clients work: plans of faults for the scenarios.
+
+A plan begins with traffic that nothing disturbs, ends what it began, and leaves the rest to `KvCluster.heal`.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from orrery.sim.kv.cluster import CLIENTS, MEMBERS, KvCluster
+from orrery.sim.faults import (
+    BitRot,
+    BreakConnections,
+    Bridge,
+    ClockDrift,
+    ClockStep,
+    CrashAt,
+    FailingSync,
+    FullDisk,
+    Halves,
+    Isolate,
+    IsolateLeader,
+    Kill,
+    Nemesis,
+    OneWayCut,
+    Pause,
+    PowerLoss,
+    RingMajority,
+    SlowDisk,
+    SlowNetwork,
+    SwizzleClog,
+    harass,
+)
+from orrery.sim.kv.cluster import KvCluster
+from storage.wal.wal import AFTER_WRITE, BEFORE_REMOVE, BEFORE_SEGMENT, BEFORE_WRITE
 
 Faults: TypeAlias = Callable[[KvCluster], Awaitable[None]]
 """Breaks things by the world's random, and returns when nothing more is to be broken."""
 
 FAULTS_S = 30.0
-"""How long things are broken."""
+"""How long things are broken, about."""
+STEADY_S = 2.0
+"""Of traffic between a leader's election and the first fault, and between two faults."""
+REFUSED_S_MAX = 5.0
+"""How long a member may take to find out that its log is damaged."""
+DRIFT_MAX = 0.02
+"""A worse clock than this may end a lease before its time (orrery.checkers.lease)."""
+EVERYTHING: tuple[Callable[[], Nemesis], ...] = (
+    Halves,
+    Isolate,
+    lambda: Isolate(open_way="in"),
+    lambda: Isolate(open_way="out"),
+    IsolateLeader,
+    Bridge,
+    OneWayCut,
+    RingMajority,
+    SwizzleClog,
+    SlowNetwork,
+    BreakConnections,
+    lambda: BreakConnections(half_open=True),
+    Kill,
+    lambda: Kill("leader"),
+    lambda: Kill("all"),
+    PowerLoss,
+    lambda: PowerLoss("leader"),
+    lambda: PowerLoss("all"),
+    lambda: CrashAt(BEFORE_WRITE),
+    lambda: CrashAt(AFTER_WRITE, "leader"),
+    lambda: CrashAt(BEFORE_SEGMENT),
+    lambda: CrashAt(BEFORE_REMOVE),
+    Pause,
+    lambda: Pause("leader"),
+    lambda: ClockStep("all"),
+    lambda: ClockDrift(fraction_max=DRIFT_MAX),
+    SlowDisk,
+    lambda: SlowDisk("leader", factor=20),
+    FailingSync,
+    FullDisk,
+)
+"""What a correct cluster bears. A member that lost or damaged what it promised is another matter."""
+KINDS_MIN = 3
+"""Of faults in one run. Few kinds at once find what many hide (Groce et al., ISSTA 2012)."""
 
 
-async def break_things(cluster: KvCluster) -> None:
-    """Faults by the seed, one after another, overlapping; at least one member may always be up, or none."""
-    world, random, net = cluster.world, cluster.world.random, cluster.world.net
-    until_s = world.virtual_s + FAULTS_S
-    names = [*MEMBERS, *CLIENTS]
-    while world.virtual_s < until_s:
-        await asyncio.sleep(random.expovariate(1.0))
-        member = random.choice(cluster.members)
-        other = random.choice([name for name in names if name != member.name])
-        match random.randrange(14):
-            case 0:
-                member.crash()
-            case 1:
-                member.kill()
-            case 2 | 3:
-                cluster.boot_members()
-            case 4:
-                member.pause()
-            case 5:
-                member.resume()
-            case 6:
-                # With a client beside it, so that a deposed leader is still asked.
-                beside = random.choice(CLIENTS)
-                net.partition([member.name, beside], [name for name in names if name not in (member.name, beside)])
-            case 7:
-                net.cut(member.name, other, both=random.random() < 0.5)
-            case 8:
-                net.clog(member.name, other)
-            case 9:
-                net.reset(member.name, other)
-            case 10:
-                net.half_open(member.name, other)
-            case 11:
-                member.disk.fail_syncs = 1
-            case 12:
-                member.disk.sync_latency_s = world.options.sync_latency_s * random.choice((1, 1, 10, 100))
-            case _:
-                net.heal()
-        if random.random() < 0.2:
-            member.clock.step(random.uniform(-100, 100))
+async def swarm(cluster: KvCluster) -> None:
+    """Some kinds of everything, by the seed, one after another and overlapping."""
+    random = cluster.world.random
+    await _steady(cluster)
+    menu = random.sample(EVERYTHING, random.randint(KINDS_MIN, len(EVERYTHING)))
+    await harass(cluster, menu, for_s=FAULTS_S, gap_s=random.choice((0.7, 1.5, 3.0)))
+
+
+def held(*makes: Callable[[], Nemesis], hold_s: float = 5.0) -> Faults:
+    """One fault after another, each held for so long, with traffic between."""
+
+    async def faults(cluster: KvCluster) -> None:
+        began_s = cluster.world.virtual_s
+        while cluster.world.virtual_s < began_s + FAULTS_S:
+            await _steady(cluster)
+            async with cluster.world.random.choice(makes)().on(cluster):
+                await asyncio.sleep(cluster.world.random.uniform(0.2, 2.0) * hold_s)
+
+    return faults
 
 
 async def depose(cluster: KvCluster) -> None:
     """Cuts one member after another off from the others, together with a client."""
-    world, random, net = cluster.world, cluster.world.random, cluster.world.net
-    until_s = world.virtual_s + FAULTS_S
-    names = [*MEMBERS, *CLIENTS]
-    while world.virtual_s < until_s:
-        inside = [random.choice(MEMBERS), random.choice(CLIENTS)]
-        net.partition(inside, [name for name in names if name not in inside])
-        await asyncio.sleep(random.uniform(1, 4))
-        net.heal()
+    random = cluster.world.random
+    await _steady(cluster)
+    until_s = cluster.world.virtual_s + FAULTS_S
+    while cluster.world.virtual_s < until_s:
+        async with Isolate().on(cluster):
+            await asyncio.sleep(random.uniform(1, 4))
         await asyncio.sleep(random.uniform(0, 2))
+
+
+async def rot(cluster: KvCluster) -> None:
+    """Bits turn over in closed segments, at one member after another. Each must refuse to run until they are mended."""
+    for _ in range(4):
+        await _steady(cluster)
+        nemesis = BitRot()
+        async with nemesis.on(cluster):
+            rotten = nemesis.rotten
+            if rotten is not None:
+                await asyncio.sleep(REFUSED_S_MAX)
+                if rotten.process is not None or rotten not in cluster.corrupted:
+                    raise AssertionError(f"{rotten.name} runs on a damaged log")
+
+
+async def _steady(cluster: KvCluster) -> None:
+    await cluster.settled()
+    await asyncio.sleep(STEADY_S)

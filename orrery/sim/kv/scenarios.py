@@ -7,23 +7,45 @@ orrery sim run --scenario kv --seeds 1..200 --without confirm_reads     # of a c
 
 import logging
 
+from orrery.sim.faults import (
+    Bridge,
+    ClockDrift,
+    ClockStep,
+    CrashAt,
+    FailingSync,
+    FullDisk,
+    Isolate,
+    IsolateLeader,
+    Kill,
+    OneWayCut,
+    Pause,
+    PowerLoss,
+    RingMajority,
+    SlowDisk,
+    SwizzleClog,
+)
 from orrery.sim.histories import Histories
-from orrery.sim.kv.cluster import KvCluster
+from orrery.sim.kv.cluster import KvCluster, Shape
 from orrery.sim.kv.convergence import converge
-from orrery.sim.kv.faults import Faults, break_things, depose
+from orrery.sim.kv.faults import DRIFT_MAX, Faults, depose, held, rot, swarm
 from orrery.sim.kv.mix import Mix
 from orrery.sim.kv.safeguards import SAFEGUARDS, lacking
+from orrery.sim.kv.traps import double_vote, figure_8, last_word, long_tail, stale_candidate, sudden_darkness
 from orrery.sim.kv.workload import Workload
-from orrery.sim.setting import Setting
+from orrery.sim.setting import Contradiction, Setting
 from runtime.sim import Limits, SwarmOptions, World
+from storage.wal.wal import AFTER_WRITE, BEFORE_SEGMENT, BEFORE_WRITE
 
 LIMITS = Limits(virtual_s_max=600.0)
+CALM = SwarmOptions()
 
 
-async def scenario(world: World, histories: Histories, faults: Faults, mix: Mix | None = None) -> Workload:
-    """Boots, works, breaks, heals, converges. Judged are the histories, by whoever plays this."""
+async def scenario(
+    world: World, histories: Histories, faults: Faults, mix: Mix | None = None, shape: Shape | None = None
+) -> Workload:
+    """Boots, works, breaks, heals, converges. Judged are the histories, by whoever plays this. Raises Contradiction."""
     logging.getLogger("orrery").setLevel(logging.CRITICAL)
-    cluster = KvCluster(world)
+    cluster = KvCluster(world, shape)
     cluster.boot_members()
     workload = Workload(cluster, histories, mix)
     workload.start()
@@ -32,20 +54,68 @@ async def scenario(world: World, histories: Histories, faults: Faults, mix: Mix 
     workload.stop()
     cluster.heal()
     await converge(workload)
+    if cluster.broken:
+        raise Contradiction("invariant", f"members contradicted themselves: {'; '.join(cluster.broken)}")
     return workload
 
 
-def kv_setting(faults: Faults, options: SwarmOptions | None = None, mix: Mix | None = None) -> Setting:
-    """The kv cluster under these faults; with fixed options and a fixed mix, or those that a seed draws."""
+def kv_setting(
+    faults: Faults,
+    options: SwarmOptions | None = None,
+    *,
+    mix: Mix | None = None,
+    members: int = 3,
+    shape: Shape | None = None,
+) -> Setting:
+    """The kv cluster under these faults; with fixed options, mix and shape, or those that a seed draws."""
 
     async def play(world: World, histories: Histories) -> None:
-        await scenario(world, histories, faults, mix)
+        await scenario(world, histories, faults, mix, shape or Shape.draw(world.stream("shape"), members))
 
     return Setting(play, limits=LIMITS, safeguards=SAFEGUARDS, lacking=lacking, options=options)
 
 
+SHORT_TERMS = Shape(members=5, tick_ms=20, election_ms=200)
+
+
+def _drift() -> ClockDrift:
+    return ClockDrift("all", fraction_max=DRIFT_MAX)
+
+
 SETTINGS = {
-    "kv": kv_setting(break_things),
-    "kv-deposed": kv_setting(depose, SwarmOptions()),
+    "kv": kv_setting(swarm),
+    "kv-5": kv_setting(swarm, members=5),
+    "kv-deposed": kv_setting(depose, CALM, shape=Shape()),
+    "kv-isolate-leader": kv_setting(held(IsolateLeader)),
+    "kv-one-way": kv_setting(
+        held(OneWayCut, lambda: Isolate(open_way="in"), lambda: IsolateLeader(open_way="out")), members=5
+    ),
+    "kv-swizzle-clog": kv_setting(held(SwizzleClog)),
+    "kv-bridge": kv_setting(held(Bridge), members=5),
+    "kv-ring": kv_setting(held(RingMajority), members=5),
+    "kv-kill": kv_setting(held(Kill, lambda: Kill("leader"), lambda: Kill("all"), hold_s=2.0)),
+    "kv-power-loss": kv_setting(held(PowerLoss, lambda: PowerLoss("leader"), lambda: PowerLoss("all"), hold_s=2.0)),
+    "kv-crash-points": kv_setting(
+        held(
+            lambda: CrashAt(BEFORE_WRITE, "leader"),
+            lambda: CrashAt(AFTER_WRITE, "leader"),
+            lambda: CrashAt(AFTER_WRITE),
+            lambda: CrashAt(BEFORE_SEGMENT),
+            hold_s=2.0,
+        )
+    ),
+    "kv-pause": kv_setting(held(Pause, lambda: Pause("leader"))),
+    "kv-slow-disk": kv_setting(held(SlowDisk, lambda: SlowDisk("leader", factor=500))),
+    "kv-bad-disk": kv_setting(held(FailingSync, FullDisk, lambda: FailingSync("leader"), hold_s=2.0)),
+    "kv-clocks": kv_setting(
+        held(lambda: ClockDrift("all", fraction_max=DRIFT_MAX), lambda: ClockStep("all"), ClockStep)
+    ),
+    "kv-bit-rot": kv_setting(rot),
+    "kv-darkness": kv_setting(sudden_darkness, SwarmOptions(sync_latency_s=0.1), shape=Shape()),
+    "kv-stale-candidate": kv_setting(stale_candidate, CALM, shape=Shape()),
+    "kv-double-vote": kv_setting(double_vote, SwarmOptions(latency_s=0.01), shape=SHORT_TERMS),
+    "kv-last-word": kv_setting(last_word, SwarmOptions(latency_s=0.02, sync_latency_s=0.1), shape=Shape()),
+    "kv-long-tail": kv_setting(long_tail, CALM, shape=Shape(members=5)),
+    "kv-figure-8": kv_setting(figure_8, SwarmOptions(latency_s=0.005), shape=SHORT_TERMS),
 }
 """By the names in `orrery/sim/scenarios.py`."""
