@@ -113,7 +113,7 @@ def _check_early(lease: _Lease) -> list[Anomaly]:
         for promise, ttl_s in lease.promises:
             # Its time began after it was asked for, so this is the earliest end.
             end_ns = promise.invoked_ns + int(ttl_s * (1 - DRIFT_MAX) * 1e9)
-            if gone.completed_ns < end_ns:
+            if gone.completed_ns < end_ns and not gone.precedes(promise):
                 left_s = (end_ns - gone.completed_ns) / 1e9
                 text = (
                     f"lease {lease.name} was gone for the {gone.f} of {gone.lines}, at least {left_s:.3f} s before the "

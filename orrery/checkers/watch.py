@@ -89,6 +89,7 @@ def judge_watch(history: History, limits: Limits) -> Verdict:
         anomalies += _check_complete(sessions, changes)
         anomalies += _check_resumed(sessions)
     anomalies += _check_agreement(watches)
+    anomalies += _check_once(watches, changes)
     told = sum(len(watch.events) for watch in watches)
     judged = len([watch for watch in watches if watch.events or watch.until >= 0])
     good = f"{told} events of {len(watches)} watches: in order, each once, none missing"
@@ -315,6 +316,26 @@ def _check_agreement(watches: list[Watch]) -> list[Anomaly]:
                     f"{other.name} {_value(value)}"
                 )
                 anomalies.append(_anomaly("disagreement", text, watch, other.operation))
+    return anomalies
+
+
+def _check_once(watches: list[Watch], changes: _Changes) -> list[Anomaly]:
+    """What was asked for once is told at one revision only: a command that is sent again must not be done again."""
+    anomalies = []
+    told: dict[Change, dict[int, Watch]] = defaultdict(dict)
+    for watch in watches:
+        for event in watch.events:
+            if event.value != _ABSENT:
+                told[event.key, event.value].setdefault(event.revision, watch)
+    for change, revisions in told.items():
+        asked = changes.open.get(change, [])
+        # A change whose revision is known is `wrong-event` or `phantom` anywhere else.
+        if asked and len(revisions) > len(asked) and not revisions.keys() & changes.by_revision.keys():
+            key, value = change
+            where = " and ".join(map(str, sorted(revisions)))
+            watch = revisions[max(revisions)]
+            text = f"{watch.name} told {value} for {key} at revisions {where}, asked for by {asked[0].lines} only"
+            anomalies.append(_anomaly("applied-twice", text, watch, asked[0]))
     return anomalies
 
 

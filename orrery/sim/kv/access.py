@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVStub, LeaseStub, WatchStub
-from orrery.sim.kv.cluster import connect
+from orrery.sim.kv.cluster import CALL_TIMEOUT_S, connect
 from runtime import Runtime
 
 if TYPE_CHECKING:
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 class Access:
     """The channels of one host. `source` chooses."""
 
-    def __init__(self, runtime: Runtime, members: Sequence[str], source: random.Random) -> None:
+    def __init__(
+        self, runtime: Runtime, members: Sequence[str], source: random.Random, *, timeout_s: float = CALL_TIMEOUT_S
+    ) -> None:
+        self.timeout_s = timeout_s
+        """How long a call waits for its answer."""
         self._source = source
         self._channels = [connect(runtime, member) for member in members]
         self._kv: list[KVAsyncStub] = [KVStub(channel) for channel in self._channels]

@@ -8,7 +8,6 @@ import grpc.aio
 from cluster.pb.etcd.etcdserverpb.rpc_pb2 import CompactionRequest, RangeRequest
 from orrery.checkers.history import Recorder
 from orrery.sim.kv.access import Access
-from orrery.sim.kv.cluster import CALL_TIMEOUT_S
 
 KEPT_MAX = 40
 """The most revisions that a compaction leaves."""
@@ -27,11 +26,12 @@ class Compactor:
         while not stopping.is_set():
             await asyncio.sleep(min(self._source.expovariate(1 / mean_s), 2 * mean_s))
             try:
-                now = await self._access.kv.Range(RangeRequest(key=b"r"), timeout=CALL_TIMEOUT_S)
+                now = await self._access.kv.Range(RangeRequest(key=b"r"), timeout=self._access.timeout_s)
                 revision = max(1, now.header.revision - self._source.randint(0, KEPT_MAX))
                 self._recorder.nemesis("compact", revision)
                 await self._access.kv.Compact(
-                    CompactionRequest(revision=revision, physical=self._source.random() < 0.5), timeout=CALL_TIMEOUT_S
+                    CompactionRequest(revision=revision, physical=self._source.random() < 0.5),
+                    timeout=self._access.timeout_s,
                 )
             except grpc.aio.AioRpcError:
                 # It was too old already, or nobody answered: the next one does it.

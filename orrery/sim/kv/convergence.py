@@ -25,6 +25,8 @@ from runtime import Runtime
 ASK_AGAIN_S = 0.2
 """Between two looks whether everything works again."""
 LAST_WATCH_S = 20.0
+COMPARE_S = 1.0
+"""Between two comparisons of what members hold."""
 
 
 async def converge(workload: Workload) -> None:
@@ -52,17 +54,29 @@ class _Asker:
         """Of the last look at all registers."""
 
     async def ask(self) -> None:
-        """Everything, one after another."""
-        for member in self._workload.cluster.names:
+        """Everything, one after another. All the while members are compared: those that differ never agree again."""
+        async with asyncio.TaskGroup() as group:
+            comparing = group.create_task(self._compare(), name="compare")
+            await self._ask()
+            comparing.cancel()
+
+    async def _ask(self) -> None:
+        cluster = self._workload.cluster
+        for member in cluster.names:
             await _until(lambda member=member: self._put(member))  # type: ignore[misc]
         await self._workload.ended()
-        access = Access(self._runtime, self._workload.cluster.names, self._workload.cluster.world.stream("asker"))
+        access = Access(self._runtime, cluster.names, cluster.world.stream("asker"))
         await _until(lambda: self._leases_have_ended(access))
         await _until(lambda: self._look_at_registers(access))
         await _until(lambda: self._look_at_lists(access))
         await self._watch_everything(access)
-        await _until(self._members_are_equal)
         await access.close()
+        await _until(self._all_are_equal)
+
+    async def _compare(self) -> None:
+        while True:
+            await self._hashes(0)
+            await asyncio.sleep(COMPARE_S)
 
     async def _put(self, member: str) -> bool:
         channel = connect(self._runtime, member)
@@ -115,29 +129,45 @@ class _Asker:
         while watcher.next <= self._revision:
             await watcher.watch(LAST_WATCH_S, asks_progress=False, until=self._revision)
 
-    async def _members_are_equal(self) -> bool:
-        """Whether all hold the same at the same revision. Raises Contradiction when they surely do not."""
-        answers: list[HashKVResponse] = []
-        revision = 0
-        for member in self._workload.cluster.names:
-            channel = connect(self._runtime, member)
-            try:
-                # A linearizable read first: what it sees, the member has applied.
-                seen = await KVStub(channel).Range(RangeRequest(key=b"final"), timeout=CALL_TIMEOUT_S)
-                revision = revision or seen.header.revision
-                request = HashKVRequest(revision=revision)
-                answers.append(await MaintenanceStub(channel).HashKV(request, timeout=CALL_TIMEOUT_S))
-            except grpc.aio.AioRpcError:
-                return False
-            finally:
-                await channel.close()
-        if len({answer.compact_revision for answer in answers}) > 1:
+    async def _all_are_equal(self) -> bool:
+        """Whether all have all, and hold the same."""
+        channel = connect(self._runtime, self._workload.cluster.names[0])
+        try:
+            seen = await KVStub(channel).Range(RangeRequest(key=b"final"), timeout=CALL_TIMEOUT_S)
+        except grpc.aio.AioRpcError:
             return False
-        if len({answer.hash for answer in answers}) > 1:
-            names = self._workload.cluster.names
-            hashes = ", ".join(f"{member} {each.hash:08x}" for member, each in zip(names, answers, strict=True))
-            raise Contradiction("convergence", f"members hold different things at revision {revision}: {hashes}")
-        return True
+        finally:
+            await channel.close()
+        hashes = await self._hashes(seen.header.revision)
+        return len(hashes) == len(self._workload.cluster.names) and len(set(hashes.values())) == 1
+
+    async def _hashes(self, revision: int) -> dict[str, tuple[int, int]]:
+        """By member: how far it is compacted, and the hash of all that it holds up to a revision.
+
+        At 0 it is the newest one that all who answer have. Who does not answer, or has not got so far, is left out.
+        Raises Contradiction when two that are compacted alike hold different things.
+        """
+        names = self._workload.cluster.names
+        if revision == 0:
+            newest = [await self._hash(name, 0) for name in names]
+            revision = min((answer.hash_revision for answer in newest if answer is not None), default=0)
+        answers = {name: await self._hash(name, revision) for name in names} if revision else {}
+        hashes = {name: (each.compact_revision, each.hash) for name, each in answers.items() if each is not None}
+        by_compaction: dict[int, int] = {}
+        for compacted, checksum in hashes.values():
+            if by_compaction.setdefault(compacted, checksum) != checksum:
+                told = ", ".join(f"{name} {each[1]:08x}" for name, each in hashes.items() if each[0] == compacted)
+                raise Contradiction("convergence", f"members hold different things at revision {revision}: {told}")
+        return hashes
+
+    async def _hash(self, member: str, revision: int) -> HashKVResponse | None:
+        channel = connect(self._runtime, member)
+        try:
+            return await MaintenanceStub(channel).HashKV(HashKVRequest(revision=revision), timeout=CALL_TIMEOUT_S)
+        except grpc.aio.AioRpcError:
+            return None
+        finally:
+            await channel.close()
 
 
 async def _until(holds: Callable[[], Awaitable[bool]]) -> None:

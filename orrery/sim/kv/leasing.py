@@ -18,7 +18,6 @@ from cluster.pb.etcd.etcdserverpb.rpc_pb2 import (
 from orrery.checkers.history import Json
 from orrery.sim.kv import etcd
 from orrery.sim.kv.access import Access
-from orrery.sim.kv.cluster import CALL_TIMEOUT_S
 from orrery.sim.kv.recording import Process, Unanswered
 
 PREFIX = "e/"
@@ -44,7 +43,7 @@ async def keep_alive(access: Access, lease: int) -> int:
     async def requests() -> AsyncIterator[LeaseKeepAliveRequest]:
         yield LeaseKeepAliveRequest(ID=lease)
 
-    async for response in access.lease.LeaseKeepAlive(requests(), timeout=CALL_TIMEOUT_S):
+    async for response in access.lease.LeaseKeepAlive(requests(), timeout=access.timeout_s):
         assert isinstance(response, LeaseKeepAliveResponse)
         return response.TTL
     raise Unanswered("no answer on the stream")
@@ -88,12 +87,16 @@ class LeaseClient:
         await self._process.do("look", name, None, self._look(prefix))
 
     async def _grant(self, lease: int, ttl_s: int) -> Json:
-        granted = await self._access.lease.LeaseGrant(LeaseGrantRequest(ID=lease, TTL=ttl_s), timeout=CALL_TIMEOUT_S)
+        granted = await self._access.lease.LeaseGrant(
+            LeaseGrantRequest(ID=lease, TTL=ttl_s), timeout=self._access.timeout_s
+        )
         return {"ttl_s": granted.TTL}
 
     async def _attach(self, lease: int, key: str) -> Json:
         try:
-            await self._access.kv.Put(PutRequest(key=key.encode(), value=b"x", lease=lease), timeout=CALL_TIMEOUT_S)
+            await self._access.kv.Put(
+                PutRequest(key=key.encode(), value=b"x", lease=lease), timeout=self._access.timeout_s
+            )
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.NOT_FOUND:
                 raise
@@ -105,7 +108,7 @@ class LeaseClient:
 
     async def _revoke(self, lease: int) -> Json:
         try:
-            await self._access.lease.LeaseRevoke(LeaseRevokeRequest(ID=lease), timeout=CALL_TIMEOUT_S)
+            await self._access.lease.LeaseRevoke(LeaseRevokeRequest(ID=lease), timeout=self._access.timeout_s)
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.NOT_FOUND:
                 raise
@@ -114,6 +117,6 @@ class LeaseClient:
 
     async def _look(self, prefix: str) -> Json:
         found = await self._access.kv.Range(
-            RangeRequest(key=prefix.encode(), range_end=etcd.prefix_end(prefix)), timeout=CALL_TIMEOUT_S
+            RangeRequest(key=prefix.encode(), range_end=etcd.prefix_end(prefix)), timeout=self._access.timeout_s
         )
         return {"keys": [each.key.decode() for each in found.kvs]}

@@ -14,7 +14,6 @@ from cluster.pb.etcd.etcdserverpb.rpc_pb2 import PutRequest, RangeRequest, Reque
 from orrery.checkers.history import Json
 from orrery.sim.kv import etcd
 from orrery.sim.kv.access import Access
-from orrery.sim.kv.cluster import CALL_TIMEOUT_S
 from orrery.sim.kv.recording import Answer, Process
 
 PREFIX = "l/"
@@ -79,7 +78,9 @@ class ListClient:
         return await self._process.do("txn", None, steps, self._transact(steps))
 
     async def _transact(self, steps: list[Json]) -> Json:
-        done = await self._access.kv.Txn(TxnRequest(success=[_request(step) for step in steps]), timeout=CALL_TIMEOUT_S)
+        done = await self._access.kv.Txn(
+            TxnRequest(success=[_request(step) for step in steps]), timeout=self._access.timeout_s
+        )
         told: list[Json] = []
         for step, answer in zip(steps, done.responses, strict=True):
             assert isinstance(step, list)

@@ -24,7 +24,6 @@ from cluster.pb.etcd.mvccpb.kv_pb2 import Event, KeyValue
 from orrery.checkers.history import Json
 from orrery.sim.kv import etcd
 from orrery.sim.kv.access import Access
-from orrery.sim.kv.cluster import CALL_TIMEOUT_S
 from orrery.sim.kv.leasing import Leases, keep_alive
 from orrery.sim.kv.recording import Declined, Process, Unanswered
 
@@ -70,12 +69,12 @@ class LockClient:
             raise Declined(type(error).__name__) from error
 
     async def _queue(self, lock: str, lease: int) -> int:
-        await self._access.lease.LeaseGrant(LeaseGrantRequest(ID=lease, TTL=TTL_S), timeout=CALL_TIMEOUT_S)
+        await self._access.lease.LeaseGrant(LeaseGrantRequest(ID=lease, TTL=TTL_S), timeout=self._access.timeout_s)
         prefix, key = f"{PREFIX}{lock}/", self._key(lock, lease)
         txn = TxnRequest(
             compare=[etcd.equal(key, "create_revision", 0)], success=[etcd.put(key, "", lease)], failure=[etcd.get(key)]
         )
-        entered = await self._access.kv.Txn(txn, timeout=CALL_TIMEOUT_S)
+        entered = await self._access.kv.Txn(txn, timeout=self._access.timeout_s)
         if entered.succeeded:
             token = entered.header.revision
         else:
@@ -85,7 +84,7 @@ class LockClient:
                 raise Declined("the lease has ended")
             await self._gone(before[0].key, before[1])
         # A lease that ended meanwhile has taken the key along.
-        own = await self._access.kv.Range(RangeRequest(key=key.encode()), timeout=CALL_TIMEOUT_S)
+        own = await self._access.kv.Range(RangeRequest(key=key.encode()), timeout=self._access.timeout_s)
         if not own.kvs or own.kvs[0].create_revision != token:
             raise Declined("the lease has ended")
         return token
@@ -101,7 +100,7 @@ class LockClient:
                 sort_target=RangeRequest.CREATE,
                 limit=1,
             ),
-            timeout=CALL_TIMEOUT_S,
+            timeout=self._access.timeout_s,
         )
         return (found.kvs[0], found.header.revision) if found.kvs else None
 
@@ -147,7 +146,7 @@ class LockClient:
     async def _if_held(self, lock: str, lease: int, token: int, step: RequestOp) -> Json:
         """Does something only while the holder's key stands."""
         compare = etcd.equal(self._key(lock, lease), "create_revision", token)
-        done = await self._access.kv.Txn(TxnRequest(compare=[compare], success=[step]), timeout=CALL_TIMEOUT_S)
+        done = await self._access.kv.Txn(TxnRequest(compare=[compare], success=[step]), timeout=self._access.timeout_s)
         if not done.succeeded:
             raise Declined("the key is gone")
         return None
@@ -155,7 +154,7 @@ class LockClient:
     async def _leave(self, lease: int) -> None:
         """Ends the session, if that works: otherwise its lease does, some time later."""
         try:
-            await self._access.lease.LeaseRevoke(LeaseRevokeRequest(ID=lease), timeout=CALL_TIMEOUT_S)
+            await self._access.lease.LeaseRevoke(LeaseRevokeRequest(ID=lease), timeout=self._access.timeout_s)
         except grpc.aio.AioRpcError:
             return
 

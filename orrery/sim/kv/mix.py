@@ -43,6 +43,8 @@ class Mix:
     """Clients of leases on each host."""
     compaction_s: float = 0.0
     """Mean time between compactions; 0: none."""
+    timeout_s: float = 3.0
+    """How long clients wait for an answer. A member tries for longer than that."""
 
     @staticmethod
     def draw(source: random.Random, clients: int) -> "Mix":
@@ -66,4 +68,5 @@ class Mix:
             locks=locks,
             leases=leases,
             compaction_s=pick((0.0, 0.0, 5.0)),
+            timeout_s=pick((0.5, 1.0, 3.0)),
         )

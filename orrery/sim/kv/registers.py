@@ -14,7 +14,6 @@ from cluster.pb.etcd.etcdserverpb.rpc_pb2 import DeleteRangeRequest, PutRequest,
 from orrery.checkers.history import Json
 from orrery.sim.kv import etcd
 from orrery.sim.kv.access import Access
-from orrery.sim.kv.cluster import CALL_TIMEOUT_S
 from orrery.sim.kv.mix import Mix
 from orrery.sim.kv.recording import Answer, Process
 
@@ -114,21 +113,21 @@ class RegisterClient:
         kv = self._access.kv
         if f == "txn":
             assert isinstance(value, dict)
-            done = await kv.Txn(etcd.transaction(value), timeout=CALL_TIMEOUT_S)
+            done = await kv.Txn(etcd.transaction(value), timeout=self._access.timeout_s)
             return etcd.transacted(done, versions=self._mix.tells_versions)
         assert key is not None
         name = key.encode()
         if f == "put":
-            put = await kv.Put(PutRequest(key=name, value=str(value).encode()), timeout=CALL_TIMEOUT_S)
+            put = await kv.Put(PutRequest(key=name, value=str(value).encode()), timeout=self._access.timeout_s)
             self._last[key] = str(value)
             return {"revision": put.header.revision}
         if f == "get":
-            found = await kv.Range(RangeRequest(key=name), timeout=CALL_TIMEOUT_S)
+            found = await kv.Range(RangeRequest(key=name), timeout=self._access.timeout_s)
             self._last[key] = found.kvs[0].value.decode() if found.kvs else None
             first = found.kvs[0] if found.kvs else None
             return etcd.seen(first, found.header.revision, versions=self._mix.tells_versions)
         if f == "delete":
-            gone = await kv.DeleteRange(DeleteRangeRequest(key=name), timeout=CALL_TIMEOUT_S)
+            gone = await kv.DeleteRange(DeleteRangeRequest(key=name), timeout=self._access.timeout_s)
             self._last[key] = None
             return {"deleted": gone.deleted, "revision": gone.header.revision}
         assert f == "cas"
@@ -137,7 +136,7 @@ class RegisterClient:
         # A key that is not there cannot be compared by its value.
         guard: list[Json] = [key, "create_revision", "=", 0] if old is None else [key, "value", "=", old]
         txn = etcd.transaction({"compare": [guard], "then": [["put", key, new]]})
-        swapped = await kv.Txn(txn, timeout=CALL_TIMEOUT_S)
+        swapped = await kv.Txn(txn, timeout=self._access.timeout_s)
         if swapped.succeeded:
             self._last[key] = str(new)
         return {"succeeded": swapped.succeeded, "revision": swapped.header.revision}
@@ -152,12 +151,12 @@ class RegisterClient:
         versions = self._mix.tells_versions
         results: list[Json]
         if reads:
-            found = await self._access.kv.Range(RangeRequest(key=low, range_end=high), timeout=CALL_TIMEOUT_S)
+            found = await self._access.kv.Range(RangeRequest(key=low, range_end=high), timeout=self._access.timeout_s)
             there = {each.key.decode(): each for each in found.kvs}
             results = [etcd.seen(there.get(key), None, versions=versions) for key in group.keys]
             return {"succeeded": True, "revision": found.header.revision, "results": results}
         gone = await self._access.kv.DeleteRange(
-            DeleteRangeRequest(key=low, range_end=high, prev_kv=True), timeout=CALL_TIMEOUT_S
+            DeleteRangeRequest(key=low, range_end=high, prev_kv=True), timeout=self._access.timeout_s
         )
         deleted = {each.key.decode() for each in gone.prev_kvs}
         results = [{"deleted": int(key in deleted)} for key in group.keys]

@@ -55,7 +55,7 @@ class Workload:
 
     async def _work(self, runtime: Runtime, host: str) -> None:
         source = self.cluster.world.stream("client", host)
-        access = Access(runtime, self.cluster.names, source)
+        access = Access(runtime, self.cluster.names, source, timeout_s=self.mix.timeout_s)
         async with asyncio.TaskGroup() as group:
             for number, work in enumerate(self._processes(host, access)):
                 group.create_task(work, name=f"{host}/{number}")
