@@ -23,10 +23,10 @@ ASKED_WRONGLY = 2
 def add_sim(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
     """Declares the command. Imports no simulator, since every `orrery` command comes by here."""
     actions = add("sim", "play clusters in simulated worlds, each from a seed").add_subparsers(
-        dest="action", metavar="run|replay", required=True
+        dest="action", metavar="run|replay|determinism|safeguards", required=True
     )
 
-    def action(name: str, text: str) -> argparse.ArgumentParser:
+    def action(name: str, text: str, *, lacking: bool = True) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = actions.add_parser(
             name,
             help=text,
@@ -34,7 +34,8 @@ def add_sim(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
             epilog="Scenarios: " + "; ".join(f"{key}: {what}" for key, what in SCENARIOS.items()) + ".",
         )
         parser.add_argument("--scenario", choices=SCENARIOS, default="kv", help="what is played (default: %(default)s)")
-        parser.add_argument("--without", metavar="SAFEGUARD", default="", help="boot members that lack it")
+        if lacking:
+            parser.add_argument("--without", metavar="SAFEGUARD", default="", help="boot members that lack it")
         parser.add_argument("--data-dir", metavar="DIR", help="taken as by every command; nothing is kept there")
         return parser
 
@@ -60,6 +61,17 @@ def add_sim(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
     replay.add_argument("--host", metavar="H", action="append", default=[], help="only this one; may be said again")
     replay.add_argument("--out", metavar="FILE", help="write there; a name in .svg gets a Lamport diagram")
     replay.add_argument("--steps", action="store_true", help="a line a step of the loop: compare two runs by diff")
+
+    twice = action("determinism", "play seeds in two processes at once, and compare what they come to", lacking=False)
+    twice.add_argument("--seeds", metavar="A..B", type=_seeds, default=range(1, 51), help="default: 1..50")
+
+    proofs = actions.add_parser(
+        "safeguards",
+        help="take one safeguard after another away, and hunt the seed that shows it",
+        description="Take one safeguard after another away, and hunt the seed that shows it.",
+    )
+    proofs.add_argument("--seeds", metavar="A..B", type=_seeds, default=range(1, 201), help="default: 1..200")
+    proofs.add_argument("--without", metavar="SAFEGUARD", default="", help="only this one")
 
 
 def _seed(text: str) -> int:
@@ -89,10 +101,10 @@ def _minutes(text: str) -> float:
 
 def sim(
     action: str,
-    scenario: str,
-    without: str,
-    data_dir: str | None,
-    seed: int | None,
+    scenario: str = "kv",
+    without: str = "",
+    data_dir: str | None = None,
+    seed: int | None = None,
     seeds: range | None = None,
     minutes: float | None = None,
     json: bool = False,
@@ -118,6 +130,15 @@ def sim(
         if action == "replay":
             assert seed is not None
             return _replay(scenario, without, seed, host or [], out, steps=steps)
+        if action == "determinism":
+            from orrery.sim.determinism import determinism
+
+            return determinism(scenario, seeds or SEEDS)
+        if action == "safeguards":
+            from orrery.sim.kv.proofs import PROOFS
+            from orrery.sim.safeguards import safeguards as prove
+
+            return prove([proof for proof in PROOFS if without in ("", proof.safeguard)], seeds or SEEDS)
         from orrery.sim.hunt import hunt
 
         chosen = range(seed, seed + 1) if seed is not None else seeds

@@ -26,6 +26,8 @@ SCENARIOS = {
     "kv-double-vote": "five members, short terms and a slow network: several stand at once",
     "kv-last-word": "leaders vanish right after they answered",
     "kv-long-tail": "leaders come back with entries that nobody else has",
+    "kv-leases": "leases, while one leader after another vanishes",
+    "kv-lease-clocks": "leases, while wall clocks jump",
     "kv-figure-8": "five members, short terms: later leaders copy old entries",
     "kv-bit-rot": "bits turn over in old parts of logs; who finds one must not serve",
 }

@@ -27,8 +27,6 @@ from services.kv.main import serve_on
 
 CLIENTS = ("client-1", "client-2", "client-3")
 CALL_TIMEOUT_S = 3.0
-LEADERLESS_S_MAX = 60.0
-"""How long nobody may lead while a majority could elect one."""
 ASK_AGAIN_S = 0.2
 """Between two looks whether everything works again."""
 RESTART_S = 0.5
@@ -62,8 +60,10 @@ class Shape:
 class KvCluster:
     """The members, and the hosts of the clients."""
 
-    def __init__(self, world: World, shape: Shape | None = None) -> None:
+    def __init__(self, world: World, shape: Shape | None = None, *, patience_s: float = 120.0) -> None:
         self.world = world
+        self.patience_s = patience_s
+        """How long everything may take to work again once nothing is broken any more."""
         self.shape = shape or Shape()
         self.members = [world.host(f"kv-{number}") for number in range(1, self.shape.members + 1)]
         self.clients = [world.host(name) for name in CLIENTS]
@@ -155,13 +155,13 @@ class KvCluster:
     async def settled(self) -> SimHost:
         """Waits until somebody leads, and says who. Raises Contradiction."""
         try:
-            async with asyncio.timeout(LEADERLESS_S_MAX):
+            async with asyncio.timeout(self.patience_s):
                 while True:
                     if (leader := await self.leader()) is not None:
                         return leader
                     await asyncio.sleep(ASK_AGAIN_S)
         except TimeoutError as error:
-            raise Contradiction("liveness", f"nobody has led for {LEADERLESS_S_MAX} s") from error
+            raise Contradiction("liveness", f"nobody has led for {self.patience_s} s") from error
 
     def heal(self) -> None:
         """Ends every fault, and boots what is down."""

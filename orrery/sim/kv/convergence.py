@@ -22,8 +22,6 @@ from orrery.sim.kv.workload import Workload
 from orrery.sim.setting import Contradiction
 from runtime import Runtime
 
-CONVERGED_S_MAX = 120.0
-"""How long everything may take to work again."""
 ASK_AGAIN_S = 0.2
 """Between two looks whether everything works again."""
 LAST_WATCH_S = 20.0
@@ -34,13 +32,13 @@ COMPARE_S = 1.0
 async def converge(workload: Workload) -> None:
     """Waits until everything works, and looks at everything. Raises Contradiction."""
     world = workload.cluster.world
-    started_s = world.virtual_s
+    started_s, patience_s = world.virtual_s, workload.cluster.patience_s
     asker = world.host("asker")
     try:
-        async with asyncio.timeout(CONVERGED_S_MAX):
+        async with asyncio.timeout(patience_s):
             await asker.boot(lambda runtime: _Asker(runtime, workload).ask())
     except TimeoutError as error:
-        text = f"not everything works {CONVERGED_S_MAX} s after all was healed\n{world.loop.describe_waiting()}"
+        text = f"not everything works {patience_s} s after all was healed\n{world.loop.describe_waiting()}"
         raise Contradiction("liveness", text) from error
     asker.tell(f"converged in {world.virtual_s - started_s:.3f} s")
 

@@ -5,6 +5,7 @@ orrery sim run --scenario kv-deposed --seeds 1..50                      # nothin
 orrery sim run --scenario kv --seeds 1..200 --without confirm_reads     # of a cluster that lacks a safeguard
 """
 
+import dataclasses
 import logging
 
 from orrery.sim.faults import (
@@ -37,15 +38,22 @@ from runtime.sim import Limits, SwarmOptions, World
 from storage.wal.wal import AFTER_WRITE, BEFORE_SEGMENT, BEFORE_WRITE
 
 LIMITS = Limits(virtual_s_max=600.0)
+TRAP_LIMITS = Limits(virtual_s_max=300.0, steps_max=300_000)
+"""Members that lack a rule may contradict each other without end, and fill the network with it."""
 CALM = SwarmOptions()
 
 
 async def scenario(
-    world: World, histories: Histories, faults: Faults, mix: Mix | None = None, shape: Shape | None = None
+    world: World,
+    histories: Histories,
+    faults: Faults,
+    mix: Mix | None = None,
+    shape: Shape | None = None,
+    patience_s: float = 120.0,
 ) -> Workload:
     """Boots, works, breaks, heals, converges. Judged are the histories, by whoever plays this. Raises Contradiction."""
     logging.getLogger("orrery").setLevel(logging.CRITICAL)
-    cluster = KvCluster(world, shape)
+    cluster = KvCluster(world, shape, patience_s=patience_s)
     cluster.boot_members()
     workload = Workload(cluster, histories, mix)
     workload.start()
@@ -66,15 +74,21 @@ def kv_setting(
     mix: Mix | None = None,
     members: int = 3,
     shape: Shape | None = None,
+    patience_s: float = 120.0,
+    limits: Limits = LIMITS,
 ) -> Setting:
     """The kv cluster under these faults; with fixed options, mix and shape, or those that a seed draws."""
 
     async def play(world: World, histories: Histories) -> None:
-        await scenario(world, histories, faults, mix, shape or Shape.draw(world.stream("shape"), members))
+        built = shape or Shape.draw(world.stream("shape"), members)
+        await scenario(world, histories, faults, mix, built, patience_s)
 
-    return Setting(play, limits=LIMITS, safeguards=SAFEGUARDS, lacking=lacking, options=options)
+    return Setting(play, limits=limits, safeguards=SAFEGUARDS, lacking=lacking, options=options)
 
 
+REGISTERS = Mix({"put": 2.0, "get": 2.0}, pause_s=0.1, groups=1, watchers=0, lists=0, locks=0, leases=0)
+"""Little, and fast: what lacks is to show, not to be searched for."""
+LEASES = dataclasses.replace(REGISTERS, registers=0, leases=2)
 SHORT_TERMS = Shape(members=5, tick_ms=20, election_ms=200)
 
 
@@ -82,10 +96,19 @@ def _drift() -> ClockDrift:
     return ClockDrift("all", fraction_max=DRIFT_MAX)
 
 
+def _kill_leader() -> Kill:
+    return Kill("leader")
+
+
+def _trap(faults: Faults, options: SwarmOptions, *, mix: Mix = REGISTERS, shape: Shape | None = None) -> Setting:
+    """A calm world and a small workload, so that a lack shows soon and clearly, and gives up soon."""
+    return kv_setting(faults, options, mix=mix, shape=shape or Shape(), patience_s=30.0, limits=TRAP_LIMITS)
+
+
 SETTINGS = {
     "kv": kv_setting(swarm),
     "kv-5": kv_setting(swarm, members=5),
-    "kv-deposed": kv_setting(depose, CALM, shape=Shape()),
+    "kv-deposed": _trap(depose, CALM),
     "kv-isolate-leader": kv_setting(held(IsolateLeader)),
     "kv-one-way": kv_setting(
         held(OneWayCut, lambda: Isolate(open_way="in"), lambda: IsolateLeader(open_way="out")), members=5
@@ -93,7 +116,7 @@ SETTINGS = {
     "kv-swizzle-clog": kv_setting(held(SwizzleClog)),
     "kv-bridge": kv_setting(held(Bridge), members=5),
     "kv-ring": kv_setting(held(RingMajority), members=5),
-    "kv-kill": kv_setting(held(Kill, lambda: Kill("leader"), lambda: Kill("all"), hold_s=2.0)),
+    "kv-kill": kv_setting(held(Kill, _kill_leader, lambda: Kill("all"), hold_s=2.0)),
     "kv-power-loss": kv_setting(held(PowerLoss, lambda: PowerLoss("leader"), lambda: PowerLoss("all"), hold_s=2.0)),
     "kv-crash-points": kv_setting(
         held(
@@ -107,15 +130,15 @@ SETTINGS = {
     "kv-pause": kv_setting(held(Pause, lambda: Pause("leader"))),
     "kv-slow-disk": kv_setting(held(SlowDisk, lambda: SlowDisk("leader", factor=500))),
     "kv-bad-disk": kv_setting(held(FailingSync, FullDisk, lambda: FailingSync("leader"), hold_s=2.0)),
-    "kv-clocks": kv_setting(
-        held(lambda: ClockDrift("all", fraction_max=DRIFT_MAX), lambda: ClockStep("all"), ClockStep)
-    ),
+    "kv-clocks": kv_setting(held(_drift, lambda: ClockStep("all"), ClockStep)),
     "kv-bit-rot": kv_setting(rot),
-    "kv-darkness": kv_setting(sudden_darkness, SwarmOptions(sync_latency_s=0.1), shape=Shape()),
-    "kv-stale-candidate": kv_setting(stale_candidate, CALM, shape=Shape()),
-    "kv-double-vote": kv_setting(double_vote, SwarmOptions(latency_s=0.01), shape=SHORT_TERMS),
-    "kv-last-word": kv_setting(last_word, SwarmOptions(latency_s=0.02, sync_latency_s=0.1), shape=Shape()),
-    "kv-long-tail": kv_setting(long_tail, CALM, shape=Shape(members=5)),
-    "kv-figure-8": kv_setting(figure_8, SwarmOptions(latency_s=0.005), shape=SHORT_TERMS),
+    "kv-darkness": _trap(sudden_darkness, SwarmOptions(sync_latency_s=0.1)),
+    "kv-stale-candidate": _trap(stale_candidate, CALM),
+    "kv-double-vote": _trap(double_vote, SwarmOptions(latency_s=0.01), shape=SHORT_TERMS),
+    "kv-last-word": _trap(last_word, SwarmOptions(latency_s=0.02, sync_latency_s=0.1)),
+    "kv-long-tail": _trap(long_tail, CALM, shape=Shape(members=5)),
+    "kv-leases": _trap(held(_kill_leader, IsolateLeader, hold_s=1.0), CALM, mix=LEASES),
+    "kv-lease-clocks": _trap(held(lambda: ClockStep("all"), ClockStep), CALM, mix=LEASES),
+    "kv-figure-8": _trap(figure_8, SwarmOptions(latency_s=0.005), shape=SHORT_TERMS),
 }
 """By the names in `orrery/sim/scenarios.py`."""
