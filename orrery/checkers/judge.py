@@ -104,7 +104,8 @@ def _linearizable(
             anomalies.append(as_anomaly(*shrink(problem, budget)))
         parts = [f"not linearizable in {len(failed)} of {len(problems)} parts"] if failed else []
         others = len(anomalies) - min(len(failed), limits.anomalies_max)
-        parts += [f"{others} contradictions between the store's revisions"] if others else []
+        between = "a contradiction" if others == 1 else f"{others} contradictions"
+        parts += [f"{between} between the store's revisions"] if others else []
         summary = "; ".join(parts)
         anomalies.sort(key=lambda anomaly: len(anomaly.operations))
         return Verdict(

@@ -5,9 +5,10 @@ The history holds the changes in the format of `kv` (`put`, `delete`, `cas`, `tx
 - `f` "watch", invoked with `{"key": k}` or `{"prefix": p}` or neither for everything, `"from"` the first revision
   wanted (absent: only what comes after the watch was made), and `"id"`: watches of one process with the same id are
   one watch that was broken and resumed.
-- Completed, with `ok` or `info`, with `{"events": [...], "revision": r, "compacted": c}`. An event is
+- Completed, with `ok` or `info`, with `{"events": [...], "revision": r, "compacted": c, "since": s}`. An event is
   `{"type": "put" or "delete", "key", "value", "revision"}`; `revision` is how far the watch surely was (a progress
-  notification), by default the last event's; `compacted` that it was ended because history up to `c` is gone.
+  notification), by default the last event's; `compacted` that it was ended because history up to `c` is gone; `since`
+  the revision at which a watch without `from` was made: from there on, it owes everything.
 """
 
 from bisect import bisect_left
@@ -150,9 +151,12 @@ def _parse(operation: Operation) -> Watch:
     request = _object(operation, operation.input)
     answer = _object(operation, operation.output) if operation.outcome != "fail" else {}
     events = _events(operation, answer.get("events"))
-    until, start, compacted = (
-        _integer(operation, value) for value in (answer.get("revision"), request.get("from"), answer.get("compacted"))
+    until, start, compacted, since = (
+        _integer(operation, value)
+        for value in (answer.get("revision"), request.get("from"), answer.get("compacted"), answer.get("since"))
     )
+    if not start and since is not None:
+        start = since + 1
     key, prefix = request.get("key"), request.get("prefix")
     if prefix is not None and not isinstance(prefix, str):
         raise ModelMismatch(operation, "a prefix is a string")

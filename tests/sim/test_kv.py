@@ -6,6 +6,7 @@ The judge is itself judged: with a safeguard off, it finds a seed that shows it.
 
 import asyncio
 import collections
+import json
 import os
 import subprocess
 import sys
@@ -25,9 +26,10 @@ from orrery.sim.play import play
 from runtime.sim import SwarmOptions, World, run
 
 ROOT = Path(__file__).parents[2]
+REGISTERS = Mix({"put": 1.0, "get": 1.0}, pause_s=0.1, registers=1, lists=0, locks=0, leases=0)
 
 
-@pytest.mark.parametrize("seed", range(1, 13))
+@pytest.mark.parametrize("seed", range(1, 9))
 def test_linearizable_under_faults_and_converges(seed: int) -> None:
     played = play("kv", seed)
     assert played.passed, played.failure
@@ -36,10 +38,12 @@ def test_linearizable_under_faults_and_converges(seed: int) -> None:
     assert played.outcome.syncs > 10
 
 
-def test_a_seed_is_one_run_of_the_whole_stack() -> None:
-    def outcomes(hash_seed: int) -> str:
-        return subprocess.run(
-            [sys.executable, "-m", "orrery.main", "sim", "run", "--seeds", "1..4", "--json"],
+def test_a_seed_is_one_run_of_the_whole_stack_and_its_histories(tmp_path: Path) -> None:
+    def outcomes(hash_seed: int) -> tuple[list[object], list[bytes]]:
+        directory = tmp_path / str(hash_seed)
+        command = ["sim", "run", "--seeds", "1..3", "--json", "--histories", str(directory)]
+        told = subprocess.run(
+            [sys.executable, "-m", "orrery.main", *command],
             env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
             cwd=ROOT,
             capture_output=True,
@@ -47,20 +51,18 @@ def test_a_seed_is_one_run_of_the_whole_stack() -> None:
             timeout=100,
             check=True,
         ).stdout
+        files = [path.read_bytes() for path in sorted(directory.iterdir())]
+        return [{**json.loads(line), "histories": []} for line in told.splitlines()], files
 
     one = outcomes(1)
     assert one == outcomes(2)
-    assert one.count("trace_hash") == 4
-
-
-def test_a_seed_s_histories_are_the_same_in_every_run(tmp_path: Path) -> None:
-    one, other = (play("kv", 3, histories_dir=tmp_path / name).histories for name in ("one", "other"))
-    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in other]
+    assert len(one[0]) == 3
+    assert len(one[1]) == 12
 
 
 def test_reads_without_confirmation_are_found_out() -> None:
     assert play("kv-deposed", 1).passed
-    found = (play("kv-deposed", seed, without="confirm_reads").checker for seed in range(1, 60))
+    found = (play("kv-deposed", seed, without="confirm_reads").checker for seed in range(7, 60))
     assert "kv" in found
 
 
@@ -69,15 +71,14 @@ def test_a_member_that_starts_does_not_deny_its_methods() -> None:
     heard: list[collections.Counter[str]] = []
 
     async def listen(world: World) -> None:
-        heard.append((await scenario(world, Histories(lambda: 0), held(lambda: Kill("all"), hold_s=1.0))).refusals)
+        heard.append(
+            (await scenario(world, Histories(lambda: 0), held(lambda: Kill("all"), hold_s=1.0), REGISTERS)).refusals
+        )
 
-    for seed in range(3):
+    for seed in range(2):
         run(seed, listen)
     assert all("UNIMPLEMENTED" not in refusals for refusals in heard)
     assert any("UNAVAILABLE" in refusals for refusals in heard)
-
-
-REGISTERS = Mix({"put": 1.0, "get": 1.0}, pause_s=0.05, lists=0, locks=0, leases=0)
 
 
 async def _all_lose_power(world: World, histories: Histories, *, disks_lie: bool) -> None:
@@ -107,7 +108,7 @@ def _verdicts(seed: int, *, disks_lie: bool) -> set[tuple[str, str]]:
 
 
 def test_a_power_cut_of_all_members_loses_nothing() -> None:
-    for seed in range(4):
+    for seed in range(3):
         assert {answer for _, answer in _verdicts(seed, disks_lie=False)} == {"yes"}
 
 

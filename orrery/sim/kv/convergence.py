@@ -26,7 +26,7 @@ ASK_AGAIN_S = 0.2
 """Between two looks whether everything works again."""
 LAST_WATCH_S = 20.0
 COMPARE_S = 1.0
-"""Between two comparisons of what members hold."""
+"""Between two comparisons of what members hold, and two looks at leases."""
 
 
 async def converge(workload: Workload) -> None:
@@ -66,7 +66,7 @@ class _Asker:
             await _until(lambda member=member: self._put(member))  # type: ignore[misc]
         await self._workload.ended()
         access = Access(self._runtime, cluster.names, cluster.world.stream("asker"))
-        await _until(lambda: self._leases_have_ended(access))
+        await _until(lambda: self._leases_have_ended(access), every_s=COMPARE_S)
         await _until(lambda: self._look_at_registers(access))
         await _until(lambda: self._look_at_lists(access))
         await self._watch_everything(access)
@@ -170,9 +170,9 @@ class _Asker:
             await channel.close()
 
 
-async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
+async def _until(holds: Callable[[], Awaitable[bool]], every_s: float = ASK_AGAIN_S) -> None:
     """Asks again and again: what is asked is elsewhere, so there is no event to wait for."""
     while True:
         if await holds():
             return
-        await asyncio.sleep(ASK_AGAIN_S)
+        await asyncio.sleep(every_s)

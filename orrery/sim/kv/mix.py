@@ -10,7 +10,7 @@ from dataclasses import dataclass
 OPERATIONS = ("put", "get", "delete", "cas", "update", "txn", "get-prefix", "delete-prefix")
 """What a register client does. `update` reads, and writes if nothing has changed since, again and again."""
 ALWAYS = ("put", "get")
-CALLS_PER_S = (10.0, 30.0, 60.0)
+CALLS_PER_S = (10.0, 20.0, 40.0)
 """Of all clients together, when every call is answered at once."""
 
 

@@ -33,6 +33,8 @@ class Told:
     until: int = 0
     """It has told everything up to this revision."""
     compacted: int = 0
+    since: int = 0
+    """At this revision it was made, if it was to begin with what comes then."""
 
     def hear(self, response: WatchResponse) -> None:
         """Takes a response."""
@@ -56,6 +58,8 @@ class Told:
         told: dict[str, Json] = {"events": self.events}
         if self.until:
             told["revision"] = self.until
+        if self.since:
+            told["since"] = self.since
         if self.compacted:
             told["compacted"] = self.compacted
         return told
@@ -116,7 +120,7 @@ class Watcher:
             if response.created:
                 if not self.next:
                     # All that comes later will be told.
-                    told.until = response.header.revision
+                    told.since = told.until = response.header.revision
                 if until is not None:
                     await call.write(WatchRequest(progress_request=WatchProgressRequest()))
             elif not response.events and not response.canceled:

@@ -96,6 +96,21 @@ def test_compacted_history_is_not_owed(made: Made) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([event(2, 3), event(3, 4)], []),
+        ([event(3, 4)], ["missed"]),
+        ([event(1, 2), event(2, 3), event(3, 4)], ["before-start"]),
+    ],
+)
+def test_a_watch_from_now_that_knows_when_that_was_owes_all_from_there(
+    made: Made, events: list[Json], expected: list[str]
+) -> None:
+    told = done(9, "watch", {}, {"events": events, "revision": 4, "since": 2})
+    assert [each.name for each in judge("watch", made([*TWO, *put(3, 4), *told])).anomalies] == expected
+
+
 def test_what_was_compacted_is_not_owed_by_the_watch_that_goes_on(made: Made) -> None:
     broken = done(9, "watch", {"from": 1, "id": 1}, {"events": [], "compacted": 2})
     rows = [*TWO, *put(3, 4), *broken, *watch({"from": 3, "id": 1}, event(2, 3), event(3, 4))]

@@ -23,7 +23,7 @@ def played() -> World:
         await asyncio.sleep(1)
 
     async def play(world: World) -> None:
-        await scenario(world, Histories(lambda: 0), faults, MIX)
+        await scenario(world, Histories(lambda: 0), faults, MIX, patience_s=5.0)
 
     world.play(play)
     return world
@@ -63,7 +63,6 @@ def test_a_member_that_never_serves_is_a_lack_of_liveness(monkeypatch: pytest.Mo
         return False
 
     monkeypatch.setattr(convergence._Asker, "_put", never)
-    monkeypatch.setattr(convergence, "CONVERGED_S_MAX", 5.0)
     with pytest.raises(SimulationFailed) as failed:
         played()
     error = cause(failed.value)
