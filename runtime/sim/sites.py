@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from runtime import buggify, failpoints
 
@@ -38,6 +38,16 @@ class Sites:
                 (action or host.crash)()
 
         failpoints.arm(name, hit)
+
+    def watch(self, name: str, hit: "Callable[[SimHost], None]") -> None:
+        """Calls `hit(host)` whenever any host passes the failpoint `name`. Raises FailpointError."""
+
+        def passed() -> None:
+            host = self._world.loop.current.host
+            if host is not None:
+                hit(cast("SimHost", host))
+
+        failpoints.arm(name, passed)
 
     def disarm(self, name: str) -> None:
         """Makes the failpoint `name` a place like any other again. Raises FailpointError."""

@@ -26,6 +26,8 @@ from services.kv.config import AdminConfig, KvConfig, KvSection
 from services.kv.main import serve_on
 
 CLIENTS = ("client-1", "client-2", "client-3")
+OBSERVER = "observer"
+"""The host that asks who leads."""
 CALL_TIMEOUT_S = 3.0
 ASK_AGAIN_S = 0.2
 """Between two looks whether everything works again."""
@@ -126,7 +128,13 @@ class KvCluster:
 
     async def leader(self) -> SimHost | None:
         """Who says that it leads, of those who say so in the newest term."""
-        host = self.world.host("observer")
+        terms = await self.terms()
+        newest = max(terms)
+        return self.members[terms.index(newest)] if newest else None
+
+    async def terms(self) -> list[int]:
+        """For each member the term in which it says that it leads; 0 for one that does not, or does not answer."""
+        host = self.world.host(OBSERVER)
         if self._asks is None:
             booted = self._asks = asyncio.get_running_loop().create_future()
 
@@ -148,9 +156,7 @@ class KvCluster:
             return status.raftTerm if status.leader == status.header.member_id else 0
 
         tasks = [host.spawn(ask(member), name=f"ask {member.name}") for member in self.members]
-        terms = [await task for task in tasks]
-        newest = max(terms)
-        return self.members[terms.index(newest)] if newest else None
+        return [await task for task in tasks]
 
     async def settled(self) -> SimHost:
         """Waits until somebody leads, and says who. Raises Contradiction."""

@@ -82,7 +82,7 @@ _PATCHES: dict[str, Callable[[], AbstractContextManager[object]]] = {
 
 SEGMENT_BYTES = 16 << 10
 """Of the log, so that half a minute fills several."""
-APPEND_BYTES = 256
+APPEND_BYTES = 32
 """Of entries in one message, so that catching up takes several."""
 RAFT_SAFEGUARDS = tuple(field.name for field in dataclasses.fields(Safeguards))
 SAFEGUARDS = (*RAFT_SAFEGUARDS, *_PATCHES)

@@ -139,6 +139,6 @@ SETTINGS = {
     "kv-long-tail": _trap(long_tail, CALM, shape=Shape(members=5)),
     "kv-leases": _trap(held(_kill_leader, IsolateLeader, hold_s=1.0), CALM, mix=LEASES),
     "kv-lease-clocks": _trap(held(lambda: ClockStep("all"), ClockStep), CALM, mix=LEASES),
-    "kv-figure-8": _trap(figure_8, SwarmOptions(latency_s=0.005), shape=SHORT_TERMS),
+    "kv-figure-8": _trap(figure_8, SwarmOptions(latency_s=0.02, latency_sigma=0.0), shape=SHORT_TERMS),
 }
 """By the names in `orrery/sim/scenarios.py`."""

@@ -9,7 +9,10 @@ import asyncio
 from orrery.sim.faults import IsolateLeader, PowerLoss
 from orrery.sim.kv.cluster import KvCluster
 from runtime.sim import SimHost
+from storage.wal.wal import AFTER_WRITE
 
+SECOND_WRITE_S_MAX = 3.0
+"""How long an election may take, and what follows it."""
 ROUNDS = 6
 """How often each history is acted out in one run."""
 
@@ -84,19 +87,70 @@ async def long_tail(cluster: KvCluster) -> None:
 
 
 async def figure_8(cluster: KvCluster) -> None:
-    """Short terms and leaders that reach one other member at the most: old entries are copied late, by later leaders
-    (Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm", 2014, figure 8)."""
-    random, net = cluster.world.random, cluster.world.net
-    for _ in range(40 * ROUNDS):
-        members = random.sample(cluster.members, len(cluster.members))
-        cut = random.randint(1, len(members) - 1)
-        net.partition([member.name for member in members[:cut]], [member.name for member in members[cut:]])
-        for member in members:
-            for other in members:
-                if member.name < other.name and random.random() < 0.5:
-                    net.reset(member.name, other.name)
-        await asyncio.sleep(random.uniform(0.02, 0.25))
-        net.heal()
+    """Figure 8 of Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm", 2014, with five members.
+
+    A leader and one friend hold an entry that nobody else has (a). Another member is elected by the rest and dies when
+    its own first entry is on its disk alone (b). Leader or friend is elected, copies the old entry to a majority (c),
+    and is cut off before its new one gets there. The dead member returns, wins by its newer term, and replaces the old
+    entry (d): whoever took that one for committed has told a lie.
+    """
+    for _ in range(ROUNDS):
+        await _figure_8_once(cluster)
+
+
+async def _figure_8_once(cluster: KvCluster) -> None:
+    world, random, net = cluster.world, cluster.world.random, cluster.world.net
+    leader = await cluster.settled()
+    friend, *rest = random.sample([member for member in cluster.members if member is not leader], 4)
+    pair, clients = [leader.name, friend.name], [client.name for client in cluster.clients]
+    world.tell(f"{leader.name} and {friend.name} are alone")
+    net.partition(pair + clients, [member.name for member in rest])
+    # The first write of who is elected holds its vote for itself, the second its first entry.
+    late = await _second_write(cluster, rest, dies=True) or rest[0]
+    _mend(cluster, pair + clients, [member.name for member in rest])
+    # The first write of who follows holds its vote, the second the old entry: that of a majority, once it is told.
+    await _second_write(cluster, [member for member in rest if member is not late], dies=False)
+    await asyncio.sleep(world.options.latency_s * random.uniform(1.1, 1.9))
+    world.tell(f"{leader.name} and {friend.name} are alone again")
+    net.partition(pair + clients, [member.name for member in rest])
+    if late.process is None:
+        cluster.boot(late)
+    await asyncio.sleep(random.uniform(1.0, 1.5))
+    _mend(cluster, pair + clients, [member.name for member in rest])
+    cluster.boot_members()
+    await asyncio.sleep(random.uniform(0.5, 1.0))
+
+
+async def _second_write(cluster: KvCluster, members: list[SimHost], *, dies: bool) -> SimHost | None:
+    """Waits until the log of one of them is written for the second time from now on, and says whose; None: not soon.
+
+    Who `dies` loses its power in that moment.
+    """
+    second: asyncio.Future[SimHost] = asyncio.get_running_loop().create_future()
+    writes = dict.fromkeys(members, 0)
+
+    def wrote(host: SimHost) -> None:
+        if host in writes and not second.done():
+            writes[host] += 1
+            if writes[host] == 2:
+                second.set_result(host)
+                if dies:
+                    host.crash()
+
+    cluster.world.sites.watch(AFTER_WRITE, wrote)
+    try:
+        async with asyncio.timeout(SECOND_WRITE_S_MAX):
+            return await second
+    except TimeoutError:
+        return None
+    finally:
+        cluster.world.sites.disarm(AFTER_WRITE)
+
+
+def _mend(cluster: KvCluster, side: list[str], other: list[str]) -> None:
+    for one in side:
+        for another in other:
+            cluster.world.net.mend(one, another)
 
 
 async def _leader(cluster: KvCluster, *, but: SimHost | None = None) -> SimHost:
