@@ -9,15 +9,13 @@ import errno
 import random
 from dataclasses import dataclass
 
-import grpc
 import grpc.aio
 
-from cluster.pb.etcd.etcdserverpb.rpc_pb2 import StatusRequest
-from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import MaintenanceStub
 from cluster.raft.core.errors import InvariantBroken
 from cluster.raft.driver.errors import ReplicaCorrupted
 from cluster.rpc.engine import create_channel
 from orrery.sim.faults import restore
+from orrery.sim.kv.observer import CLIENT_PORT, Observer
 from orrery.sim.setting import Contradiction
 from runtime import Runtime, SyncFailed
 from runtime.process import StopSignal
@@ -26,8 +24,6 @@ from services.kv.config import AdminConfig, KvConfig, KvSection
 from services.kv.main import serve_on
 
 CLIENTS = ("client-1", "client-2", "client-3")
-OBSERVER = "observer"
-"""The host that asks who leads."""
 CALL_TIMEOUT_S = 3.0
 ASK_AGAIN_S = 0.2
 """Between two looks whether everything works again."""
@@ -35,8 +31,6 @@ RESTART_S = 0.5
 """After which a member that ended by itself is started again."""
 CONTRADICTIONS_MAX = 3
 """So often a member is started again that ended because its state contradicts itself."""
-ASK_LEADER_S = 0.5
-"""How long a member may take to say who leads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +70,7 @@ class KvCluster:
         judges see what clients get from them; but a run in which one did so never passes."""
         self._ended: dict[SimHost, int] = {}
         """In which life a member ended by itself, and may be started again."""
-        self._asks: asyncio.Future[Runtime] | None = None
+        self.observer = Observer(world)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -128,35 +122,13 @@ class KvCluster:
 
     async def leader(self) -> SimHost | None:
         """Who says that it leads, of those who say so in the newest term."""
-        terms = await self.terms()
+        statuses = await self.observer.statuses(self.members)
+        terms = [
+            status.raftTerm if status is not None and status.leader == status.header.member_id else 0
+            for status in statuses
+        ]
         newest = max(terms)
         return self.members[terms.index(newest)] if newest else None
-
-    async def terms(self) -> list[int]:
-        """For each member the term in which it says that it leads; 0 for one that does not, or does not answer."""
-        host = self.world.host(OBSERVER)
-        if self._asks is None:
-            booted = self._asks = asyncio.get_running_loop().create_future()
-
-            async def main(runtime: Runtime) -> None:
-                booted.set_result(runtime)
-                await asyncio.Event().wait()
-
-            host.boot(main)
-        asks = await self._asks
-
-        async def ask(member: SimHost) -> int:
-            channel = connect(asks, member.name)
-            try:
-                status = await MaintenanceStub(channel).Status(StatusRequest(), timeout=ASK_LEADER_S)
-            except grpc.aio.AioRpcError:
-                return 0
-            finally:
-                await channel.close()
-            return status.raftTerm if status.leader == status.header.member_id else 0
-
-        tasks = [host.spawn(ask(member), name=f"ask {member.name}") for member in self.members]
-        return [await task for task in tasks]
 
     async def settled(self) -> SimHost:
         """Waits until somebody leads, and says who. Raises Contradiction."""
@@ -180,8 +152,8 @@ class KvCluster:
             data_dir="the simulated disk",
             admin=AdminConfig(listen="0.0.0.0:2381"),
             kv=KvSection(
-                listen="0.0.0.0:2379",
-                advertise=f"{name}:2379",
+                listen=f"0.0.0.0:{CLIENT_PORT}",
+                advertise=f"{name}:{CLIENT_PORT}",
                 members=tuple(f"{member.name}={member.name}:2380" for member in self.members),
                 tick_ms=shape.tick_ms,
                 election_ms=shape.election_ms,
@@ -193,7 +165,7 @@ class KvCluster:
 
 def connect(runtime: Runtime, member: str) -> grpc.aio.Channel:
     """A channel to a member's client port."""
-    return create_channel(f"{member}:2379", net=runtime.net, random=runtime.random)
+    return create_channel(f"{member}:{CLIENT_PORT}", net=runtime.net, random=runtime.random)
 
 
 def _is_full(error: BaseException) -> bool:

@@ -89,6 +89,7 @@ def kv_setting(
 REGISTERS = Mix({"put": 2.0, "get": 2.0}, pause_s=0.1, groups=1, watchers=0, lists=0, locks=0, leases=0)
 """Little, and fast: what lacks is to show, not to be searched for."""
 LEASES = dataclasses.replace(REGISTERS, registers=0, leases=2)
+CROWD = dataclasses.replace(REGISTERS, weights={"put": 3.0, "get": 1.0}, registers=6)
 SHORT_TERMS = Shape(members=5, tick_ms=20, election_ms=200)
 
 
@@ -139,6 +140,6 @@ SETTINGS = {
     "kv-long-tail": _trap(long_tail, CALM, shape=Shape(members=5)),
     "kv-leases": _trap(held(_kill_leader, IsolateLeader, hold_s=1.0), CALM, mix=LEASES),
     "kv-lease-clocks": _trap(held(lambda: ClockStep("all"), ClockStep), CALM, mix=LEASES),
-    "kv-figure-8": _trap(figure_8, SwarmOptions(latency_s=0.02, latency_sigma=0.0), shape=SHORT_TERMS),
+    "kv-figure-8": _trap(figure_8, SwarmOptions(latency_s=0.02, latency_sigma=0.0), mix=CROWD, shape=SHORT_TERMS),
 }
 """By the names in `orrery/sim/scenarios.py`."""

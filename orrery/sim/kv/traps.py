@@ -11,8 +11,10 @@ from orrery.sim.kv.cluster import KvCluster
 from runtime.sim import SimHost
 from storage.wal.wal import AFTER_WRITE
 
-SECOND_WRITE_S_MAX = 3.0
+ELECTED_S_MAX = 3.0
 """How long an election may take, and what follows it."""
+NEAR = 0.001
+"""Of the others' latency, that of the observer."""
 ROUNDS = 6
 """How often each history is acted out in one run."""
 
@@ -94,6 +96,10 @@ async def figure_8(cluster: KvCluster) -> None:
     and is cut off before its new one gets there. The dead member returns, wins by its newer term, and replaces the old
     entry (d): whoever took that one for committed has told a lie.
     """
+    for member in cluster.members:
+        # What is committed must be known sooner than the members' messages are there.
+        cluster.world.net.slow(cluster.observer.host.name, member.name, NEAR)
+        cluster.world.net.slow(member.name, cluster.observer.host.name, NEAR)
     for _ in range(ROUNDS):
         await _figure_8_once(cluster)
 
@@ -102,55 +108,76 @@ async def _figure_8_once(cluster: KvCluster) -> None:
     world, random, net = cluster.world, cluster.world.random, cluster.world.net
     leader = await cluster.settled()
     friend, *rest = random.sample([member for member in cluster.members if member is not leader], 4)
-    pair, clients = [leader.name, friend.name], [client.name for client in cluster.clients]
+    near = [leader.name, friend.name, *(client.name for client in cluster.clients)]
+    far = [member.name for member in rest]
     world.tell(f"{leader.name} and {friend.name} are alone")
-    net.partition(pair + clients, [member.name for member in rest])
-    # The first write of who is elected holds its vote for itself, the second its first entry.
-    late = await _second_write(cluster, rest, dies=True) or rest[0]
-    _mend(cluster, pair + clients, [member.name for member in rest])
-    # The first write of who follows holds its vote, the second the old entry: that of a majority, once it is told.
-    await _second_write(cluster, [member for member in rest if member is not late], dies=False)
-    await asyncio.sleep(world.options.latency_s * random.uniform(1.1, 1.9))
+    net.partition(near, far)
+    # What was on its way may still be written; nobody stands for election before this has passed.
+    await asyncio.sleep(cluster.shape.election_ms / 1000 * 0.9)
+    late = await _elected_and_dead(cluster, rest) or rest[0]
+    committed = await _committed(cluster, [leader, friend])
+    for name in far:
+        # What the dead one sent dies with it.
+        if name != late.name:
+            net.reset(late.name, name)
+            net.mend(late.name, name)
+    _mend(cluster, near, far)
+    try:
+        async with asyncio.timeout(ELECTED_S_MAX):
+            while True:
+                if await _committed(cluster, [leader, friend]) > committed:
+                    break
+                await asyncio.sleep(world.options.latency_s / 5)
+    except TimeoutError:
+        world.tell("nobody copies the old entry")
     world.tell(f"{leader.name} and {friend.name} are alone again")
-    net.partition(pair + clients, [member.name for member in rest])
+    net.partition(near, far)
     if late.process is None:
         cluster.boot(late)
     await asyncio.sleep(random.uniform(1.0, 1.5))
-    _mend(cluster, pair + clients, [member.name for member in rest])
+    _mend(cluster, near, far)
     cluster.boot_members()
     await asyncio.sleep(random.uniform(0.5, 1.0))
-
-
-async def _second_write(cluster: KvCluster, members: list[SimHost], *, dies: bool) -> SimHost | None:
-    """Waits until the log of one of them is written for the second time from now on, and says whose; None: not soon.
-
-    Who `dies` loses its power in that moment.
-    """
-    second: asyncio.Future[SimHost] = asyncio.get_running_loop().create_future()
-    writes = dict.fromkeys(members, 0)
-
-    def wrote(host: SimHost) -> None:
-        if host in writes and not second.done():
-            writes[host] += 1
-            if writes[host] == 2:
-                second.set_result(host)
-                if dies:
-                    host.crash()
-
-    cluster.world.sites.watch(AFTER_WRITE, wrote)
-    try:
-        async with asyncio.timeout(SECOND_WRITE_S_MAX):
-            return await second
-    except TimeoutError:
-        return None
-    finally:
-        cluster.world.sites.disarm(AFTER_WRITE)
 
 
 def _mend(cluster: KvCluster, side: list[str], other: list[str]) -> None:
     for one in side:
         for another in other:
             cluster.world.net.mend(one, another)
+
+
+async def _committed(cluster: KvCluster, members: list[SimHost]) -> int:
+    """How far the furthest of them has committed, as far as they answer."""
+    return max(0 if status is None else status.raftIndex for status in await cluster.observer.statuses(members))
+
+
+async def _elected_and_dead(cluster: KvCluster, members: list[SimHost]) -> SimHost | None:
+    """Waits until one of them is elected and has its first entry on its disk, and takes its power in that moment.
+
+    The first write of who is elected holds its vote for itself, the second its first entry. None: nobody was, soon.
+    """
+    dead: asyncio.Future[SimHost] = asyncio.get_running_loop().create_future()
+    writes = dict.fromkeys(members, 0)
+
+    def wrote(host: SimHost) -> None:
+        if host not in writes or dead.done():
+            return
+        writes[host] += 1
+        if writes[host] == 2:
+            for other in members:
+                if other is not host:
+                    cluster.world.net.cut(host.name, other.name, both=False)
+            dead.set_result(host)
+            host.crash()
+
+    cluster.world.sites.watch(AFTER_WRITE, wrote)
+    try:
+        async with asyncio.timeout(ELECTED_S_MAX):
+            return await dead
+    except TimeoutError:
+        return None
+    finally:
+        cluster.world.sites.disarm(AFTER_WRITE)
 
 
 async def _leader(cluster: KvCluster, *, but: SimHost | None = None) -> SimHost:
