@@ -63,7 +63,11 @@ def create_server(
     if net is not None and options.engine == "orrery":
         return OwnServer(
             net,
-            ServerOptions(receive_bytes_max=options.message_bytes_max, send_bytes_max=options.message_bytes_max),
+            ServerOptions(
+                receive_bytes_max=options.message_bytes_max,
+                send_bytes_max=options.message_bytes_max,
+                ping_interval_s_min=options.client_ping_interval_s_min,
+            ),
             interceptors=interceptors,
             observers=observers,
             calls_max=options.concurrent_calls_max,

@@ -130,6 +130,14 @@ class KvSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = "orrery"
 
+    channelz: Annotated[
+        bool,
+        Meta(
+            description="Serve gRPC's channelz on the client port: what is connected, and how its calls fare. It shows"
+            " the addresses of all clients to each of them. Only with this house's own engine."
+        ),
+    ] = False
+
     allowed_origins: Annotated[
         tuple[str, ...],
         Meta(

@@ -15,6 +15,7 @@ from cluster.replica.host import ReplicaHost
 from cluster.replica.interface import Leadership
 from cluster.replica.replica import Replica
 from cluster.rpc.engine import RpcOptions, create_channel, create_server, listen
+from cluster.rpc.grpc import Server
 from cluster.rpc.in_process import InProcessCalls
 from cluster.rpc.metrics import CallMetrics
 from cluster.rpc.standard import Health, add_standard_services
@@ -206,6 +207,11 @@ class _Process:
         )
         node.add_client_heads(rpcs)
         node.add_client_heads(clients)
+        if kv.channelz and isinstance(clients, Server):
+            # Its messages cost every process a megabyte, and hardly one is ever asked.
+            from cluster.rpc.channelz import add_channelz
+
+            add_channelz(clients, [clients])
         return clients, pages
 
     def _channel(self, member_id: int) -> aio.Channel | None:

@@ -14,6 +14,10 @@ from cluster.rpc.http2.events import Event
 
 FLUSH_BYTES = 64 * 1024
 """Tasks' output is written before the turn's end once it is this long."""
+CALL_BYTES = 4 * 1024
+"""What a whole request or reply counts towards FLUSH_BYTES beside its own bytes: after sixteen of them in one turn the
+peer gets to work while this side goes on. Until the turn's end the peer would have nothing to do, and then this side:
+on two cores, with 50 calls in flight, that halved the rate."""
 KEEPALIVE_PING = b"orrery\x00k"
 
 

@@ -23,6 +23,7 @@ from cluster.rpc.http2.events import (
     HeadersReceived,
     PingAcknowledged,
     PingReceived,
+    ReplyReceived,
     SettingsReceived,
     StreamEnded,
 )
@@ -204,7 +205,10 @@ class Connection(Outbound):
                 if kind == 0x0:
                     self._on_data(buffer, start, stop, flags, stream_id)
                 elif kind == 0x1:
-                    self._on_headers(buffer, start, stop, flags, stream_id)
+                    if flags == 0x4 and self.client and (after := self._whole_reply(buffer, start, stop, stream_id)):
+                        at = after
+                    else:
+                        self._on_headers(buffer, start, stop, flags, stream_id)
                 else:
                     handler = self._handlers.get(kind)
                     if handler is None:
@@ -223,6 +227,57 @@ class Connection(Outbound):
             raise RemoteFault(ErrorCode.PROTOCOL_ERROR, "not an HTTP/2 preface")
         self._preface_left = expected[len(part) :]
         return len(part)
+
+    def _whole_reply(self, buffer: bytes, start: int, stop: int, stream_id: int) -> int:
+        """Takes a response's HEADERS at `start` together with its only DATA and its trailers, if they are all there.
+
+        Returns where they end, or 0 when anything is out of the ordinary: then nothing has been done, and the frames
+        go the long way one by one. Both header blocks must be in the decoder's cache, so they do not touch its table.
+        """
+        data_at = stop + 9
+        if data_at + 9 > len(buffer):
+            return 0
+        high, low, kind, flags, second_id = _unpack_header(buffer, stop)
+        size = high << 8 | low
+        tail_at = data_at + size + 9
+        if kind or flags or not size or second_id != stream_id or tail_at > len(buffer):
+            return 0
+        high, low, kind, flags, third_id = _unpack_header(buffer, tail_at - 9)
+        end: int = tail_at + (high << 8 | low)
+        if (
+            kind != 0x1
+            or flags != 0x5
+            or third_id != stream_id
+            or end > len(buffer)
+            or end - start > self.limits.frame_bytes_max
+        ):
+            return 0
+        stream = self.streams.get(stream_id)
+        known = self._decoder.cache
+        head = known.get(buffer[start:stop])
+        trailers = known.get(buffer[tail_at:end])
+        if (
+            stream is None
+            or head is None
+            or trailers is None
+            or not head.valid_as & validation.RESPONSE
+            or not trailers.valid_as & validation.TRAILERS
+            or head.content_length is not None
+            or head.fields[0][1] != b"200"
+            or stream.remote_headers
+            or not stream.end_sent
+            or size > stream.receive_window
+            or size > self.receive_window
+        ):
+            return 0
+        self.receive_window -= size
+        self._connection_owed += size
+        if self._connection_owed >= self._connection_grant:
+            self._grant_connection()
+        stream.remote_headers = stream.remote_ended = stream.closed = True
+        del self.streams[stream_id]
+        self._events.append(ReplyReceived(stream, head, buffer[data_at : tail_at - 9], trailers))
+        return end
 
     def _on_data(self, buffer: bytes, start: int, stop: int, flags: int, stream_id: int) -> None:
         length = stop - start

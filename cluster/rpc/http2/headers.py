@@ -85,12 +85,13 @@ class HeaderDecoder:
         self._table = _WatchedTable()
         self._list_bytes_max = list_bytes_max
         self._cache_bytes_max = cache_bytes_max
-        self._cache: dict[bytes, HeaderBlock] = {}
+        self.cache: dict[bytes, HeaderBlock] = {}
+        """Blocks whose decoding would give this again, and leave the table alone."""
         self._cache_bytes = 0
 
     def decode(self, block: bytes) -> HeaderBlock:
         """The block's fields. Raises RemoteFault (COMPRESSION_ERROR) on bytes that are not HPACK."""
-        known = self._cache.get(block)
+        known = self.cache.get(block)
         if known is not None:
             return known
         generation = self._table.generation
@@ -99,7 +100,7 @@ class HeaderDecoder:
         except (HPACKError, IndexError) as error:
             raise RemoteFault(ErrorCode.COMPRESSION_ERROR, f"header block: {error}") from None
         if self._table.generation != generation:
-            self._cache.clear()
+            self.cache.clear()
             self._cache_bytes = 0
         elif not decoded.oversize:
             self._remember(block, decoded, size)
@@ -111,9 +112,9 @@ class HeaderDecoder:
             return
         if self._cache_bytes + cost > self._cache_bytes_max:
             # Dropping all is O(1) amortised, and a peer whose blocks never repeat gains nothing from better manners.
-            self._cache.clear()
+            self.cache.clear()
             self._cache_bytes = 0
-        self._cache[block] = decoded
+        self.cache[block] = decoded
         self._cache_bytes += cost
 
     def _decode(self, block: bytes) -> tuple[HeaderBlock, int]:

@@ -139,7 +139,8 @@ def _bytes(value: object) -> object:
 
 def _enum(descriptor: EnumDescriptor, *, from_text: bool) -> Parse:
     numbers = {name: value.number for name, value in descriptor.values_by_name.items()}
-    is_null = descriptor.full_name == "google.protobuf.NullValue"
+    if descriptor.full_name == "google.protobuf.NullValue":
+        return _null
 
     def parse(value: object) -> object:
         if type(value) is str:
@@ -152,11 +153,16 @@ def _enum(descriptor: EnumDescriptor, *, from_text: bool) -> Parse:
             return value
         elif type(value) is float and value.is_integer():
             return int(value)
-        elif value is None and is_null:
-            return 0
         raise ValueError(f"unknown value {show(value)} for enum {descriptor.full_name}")
 
     return parse
+
+
+def _null(value: object) -> object:
+    """NullValue is written as null whatever its number, so another number than its only one would not come back."""
+    if value is None or value == "NULL_VALUE" or (type(value) in (int, float) and value == 0):
+        return 0
+    raise ValueError(f"null is expected, not {show(value)}")
 
 
 def show(value: object) -> str:

@@ -170,6 +170,12 @@ class ClientCall:
             return
         self._end(trailers.code, trailers.details, trailers.metadata)
 
+    def on_reply(self, head: ResponseHead, data: bytes, trailers: ResponseTrailers) -> None:
+        """A whole response in one piece; its stream is closed."""
+        self.on_headers(head)
+        self.on_data(data, 0, False)
+        self.on_trailers(trailers)
+
     def on_stream_ended(self, event: StreamEnded) -> None:
         """The stream was reset, or refused."""
         if self._ended:

@@ -13,6 +13,7 @@ from cluster.rpc.http2.events import (
     Event,
     GoAwayReceived,
     HeadersReceived,
+    ReplyReceived,
     SettingsReceived,
     StreamDrained,
     StreamEnded,
@@ -100,7 +101,18 @@ class ClientConnection(Http2Protocol):
         closed = False
         for event in events:
             kind = type(event)
-            if kind is HeadersReceived:
+            if kind is ReplyReceived:
+                closed = True
+                call = event.stream.owner  # type: ignore[attr-defined]  # `type() is` is the fast test
+                if call is not None:
+                    head = event.head.memo  # type: ignore[attr-defined]
+                    if type(head) is not ResponseHead:
+                        head = event.head.memo = ResponseHead(event.head)  # type: ignore[attr-defined]
+                    trailers = event.trailers.memo  # type: ignore[attr-defined]
+                    if type(trailers) is not ResponseTrailers:
+                        trailers = event.trailers.memo = ResponseTrailers(event.trailers)  # type: ignore[attr-defined]
+                    call.on_reply(head, event.data, trailers)  # type: ignore[attr-defined]
+            elif kind is HeadersReceived:
                 self._on_headers(event)  # type: ignore[arg-type]  # `type() is` is the fast test
                 closed = closed or event.ended  # type: ignore[attr-defined]
             elif kind is DataReceived:

@@ -8,6 +8,7 @@ import grpc.aio
 
 from cluster.rpc.grpc.client.requests import StreamRequest
 from cluster.rpc.grpc.client.responses import StreamResponse, UnaryResponse
+from cluster.rpc.grpc.transport import CALL_BYTES
 from cluster.rpc.http2 import Stream
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class UnaryUnaryCall(UnaryResponse, grpc.aio.UnaryUnaryCall):  # type: ignore[mi
 
     def _open(self, connection: "ClientConnection", block: bytes) -> Stream:
         stream = connection.http2.request(block, self.request)
-        connection.schedule_flush(len(self.request))
+        connection.schedule_flush(len(self.request) + CALL_BYTES)
         return stream
 
     def _can_resend(self) -> bool:
@@ -39,7 +40,7 @@ class UnaryStreamCall(StreamResponse, grpc.aio.UnaryStreamCall):  # type: ignore
 
     def _open(self, connection: "ClientConnection", block: bytes) -> Stream:
         stream = connection.http2.request(block, self.request)
-        connection.schedule_flush(len(self.request))
+        connection.schedule_flush(len(self.request) + CALL_BYTES)
         return stream
 
     def _can_resend(self) -> bool:

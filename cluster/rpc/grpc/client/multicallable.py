@@ -18,6 +18,7 @@ from cluster.rpc.grpc.client.kinds import (
 from cluster.rpc.grpc.framing import CallFault
 from cluster.rpc.grpc.metadata import MetadataLike, Pairs, as_pairs, write_metadata
 from cluster.rpc.http2 import Field, encode_headers
+from cluster.rpc.trace_context import CURRENT_TRACE, TRACEPARENT
 
 if TYPE_CHECKING:
     from cluster.rpc.grpc.client.channel import Channel
@@ -30,6 +31,15 @@ BLOCKS_REMEMBERED_MAX = 64
 
 def _as_it_is(message: object) -> object:
     return message
+
+
+def _outgoing(metadata: MetadataLike | None) -> Pairs:
+    """The caller's metadata, and the trace of the call that is being served, unless the caller names one."""
+    pairs = as_pairs(metadata)
+    trace = CURRENT_TRACE.get()
+    if trace is None or any(key == TRACEPARENT for key, _ in pairs):
+        return pairs
+    return (*pairs, *trace.metadata())
 
 
 class MethodStub:
@@ -110,7 +120,7 @@ class UnaryUnaryMultiCallable(_MultiCallable, grpc.aio.UnaryUnaryMultiCallable):
     ) -> UnaryUnaryCall:
         """Starts a call: the request goes out with the event loop's next turn."""
         stub = self._stub
-        call = UnaryUnaryCall(self._channel, stub, timeout, as_pairs(metadata))
+        call = UnaryUnaryCall(self._channel, stub, timeout, _outgoing(metadata))
         if compression is not None or self._channel.compression is not None:
             stub.prepare(call, compression)
         call.request = stub.encode(call, request)
@@ -133,7 +143,7 @@ class UnaryStreamMultiCallable(_MultiCallable, grpc.aio.UnaryStreamMultiCallable
     ) -> UnaryStreamCall:
         """Starts a call: the request goes out with the event loop's next turn."""
         stub = self._stub
-        call = UnaryStreamCall(self._channel, stub, timeout, as_pairs(metadata))
+        call = UnaryStreamCall(self._channel, stub, timeout, _outgoing(metadata))
         stub.prepare(call, compression)
         call.request = stub.encode(call, request)
         self._channel.submit(call, wait_for_ready=bool(wait_for_ready))
@@ -153,7 +163,7 @@ class StreamUnaryMultiCallable(_MultiCallable, grpc.aio.StreamUnaryMultiCallable
         compression: grpc.Compression | None = None,
     ) -> StreamUnaryCall:
         """Starts a call; without an iterator, `write` and `done_writing` send."""
-        call = StreamUnaryCall(self._channel, self._stub, timeout, as_pairs(metadata))
+        call = StreamUnaryCall(self._channel, self._stub, timeout, _outgoing(metadata))
         self._stub.prepare(call, compression)
         self._channel.submit(call, wait_for_ready=bool(wait_for_ready))
         call.feed(request_iterator)
@@ -173,7 +183,7 @@ class StreamStreamMultiCallable(_MultiCallable, grpc.aio.StreamStreamMultiCallab
         compression: grpc.Compression | None = None,
     ) -> StreamStreamCall:
         """Starts a call; without an iterator, `write` and `done_writing` send."""
-        call = StreamStreamCall(self._channel, self._stub, timeout, as_pairs(metadata))
+        call = StreamStreamCall(self._channel, self._stub, timeout, _outgoing(metadata))
         self._stub.prepare(call, compression)
         self._channel.submit(call, wait_for_ready=bool(wait_for_ready))
         call.feed(request_iterator)

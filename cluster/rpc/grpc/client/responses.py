@@ -10,7 +10,8 @@ import grpc
 import grpc.aio
 
 from cluster.rpc.grpc.client.call import ClientCall
-from cluster.rpc.grpc.framing import MESSAGE_OVERHEAD_BYTES, CallFault
+from cluster.rpc.grpc.client.head import ResponseHead, ResponseTrailers
+from cluster.rpc.grpc.framing import MESSAGE_OVERHEAD_BYTES, PREFIX_BYTES, CallFault
 from cluster.rpc.grpc.metadata import Pairs
 from cluster.rpc.grpc.status import OK
 from cluster.rpc.http2 import ErrorCode
@@ -51,6 +52,24 @@ class UnaryResponse(ClientCall):
             # The stream is about to end, so its window needs no credit, and its end settles the connection's.
             return
         super().on_data(data, credit, ended)
+
+    def on_reply(self, head: ResponseHead, data: bytes, trailers: ResponseTrailers) -> None:
+        """Nearly every response of nearly every unary call: one uncompressed message, and OK."""
+        if (
+            head.code is OK
+            and trailers.code is OK
+            and not self._ended
+            and data[0] == 0
+            and int.from_bytes(data[1:5], "big") == len(data) - PREFIX_BYTES
+            and len(data) - PREFIX_BYTES <= self._channel.options.receive_bytes_max
+        ):
+            self._head = head
+            self._initial = head.metadata
+            self._body = data[PREFIX_BYTES:]
+            self._bodies = 1
+            self._end(OK, trailers.details, trailers.metadata)
+        else:
+            super().on_reply(head, data, trailers)
 
     def _on_messages(self, messages: list[bytes]) -> None:
         if messages:

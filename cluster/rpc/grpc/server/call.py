@@ -20,7 +20,9 @@ from cluster.rpc.grpc.metadata import MetadataLike, Pairs, as_metadata, as_pairs
 from cluster.rpc.grpc.outbox import Outbox
 from cluster.rpc.grpc.server.method import Method, RequestHead
 from cluster.rpc.grpc.status import NUMBERS, OK, encode_message
+from cluster.rpc.grpc.transport import CALL_BYTES
 from cluster.rpc.http2 import ErrorCode, Field, Stream, encode_headers
+from cluster.rpc.trace_context import CURRENT_TRACE
 
 if TYPE_CHECKING:
     from cluster.rpc.grpc.server.connection import ServerConnection
@@ -196,6 +198,9 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
 
     async def _run(self) -> None:
         method = self._method
+        if self._head.trace is not None:
+            # Changes the task's context, so a worker is not reused after it: only traced calls pay for that.
+            CURRENT_TRACE.set(self._head.trace)
         try:
             if self._connection.interceptors:
                 method = await self._connection.intercept(method, self._head)
@@ -260,7 +265,7 @@ class ServerCall(grpc.aio.ServicerContext):  # type: ignore[type-arg]  # the run
             self._finish(OK, self._details or "", self._trailing)
             return
         connection.http2.send_reply(self._stream, HEAD, _pack_prefix(0, len(body)), body, TAIL_OK)
-        connection.schedule_flush(len(body))
+        connection.schedule_flush(len(body) + CALL_BYTES)
         self._close(OK)
 
     async def _stream_responses(self, method: Method, result: object) -> None:

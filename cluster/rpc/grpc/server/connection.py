@@ -22,11 +22,14 @@ from cluster.rpc.http2.events import (
     Event,
     HeadersReceived,
     PingAcknowledged,
+    PingReceived,
     StreamDrained,
     StreamEnded,
 )
 from cluster.rpc.http2.frames import STREAM_ID_MAX
 
+PING_STRIKES_MAX = 2
+"""Pings in a row that may come too early: gRPC's default."""
 DRAIN_PING = b"orrery\x00d"
 
 
@@ -43,6 +46,9 @@ class ServerOptions:
     """Silence after which the server pings a client. 0: never."""
     keepalive_timeout_s: float = 20.0
     """How long that ping may go unanswered."""
+    ping_interval_s_min: float = 0.0
+    """Clients that ping more often than this with nothing in between are told to go, after PING_STRIKES_MAX of them.
+    0: as often as `Limits.idle_work` allows."""
     handshake_s_max: float = 20.0
     """How long a connection may take to say what it speaks, TLS included."""
     connections_max: int = 10_000
@@ -122,6 +128,10 @@ class ServerConnection(Http2Protocol):
         self.identity_key: str | None = None
         self.auth_context: dict[str, list[bytes]] = {}
         self._draining = False
+        self._sent_at_ping = -1
+        """DATA frames sent when the client pinged last; -1: it has not."""
+        self._pinged_s = 0.0
+        self._ping_strikes = 0
 
     # ---- Http2Protocol
 
@@ -179,10 +189,29 @@ class ServerConnection(Http2Protocol):
                 call = event.stream.owner  # type: ignore[attr-defined]
                 if call is not None:
                     call.on_drained()
+            elif kind is PingReceived:
+                self._judge_ping()
             elif kind is PingAcknowledged and self._draining and event.opaque == DRAIN_PING:  # type: ignore[attr-defined]
                 self._refuse_new()
         if self._draining:
             self._close_drained()
+
+    def _judge_ping(self) -> None:
+        """Ends a connection whose client pings again and again without need (gRPC's keepalive, "too_many_pings").
+
+        A ping is fine when something was sent since the last one: clients measure the bandwidth so.
+        """
+        sent, now_s = self.http2.data_frames, self.loop.time()
+        if sent != self._sent_at_ping or now_s - self._pinged_s >= self.options.ping_interval_s_min:
+            self._ping_strikes = 0
+        else:
+            self._ping_strikes += 1
+            if self._ping_strikes > PING_STRIKES_MAX:
+                self.http2.go_away(self.http2.last_remote_id, ErrorCode.ENHANCE_YOUR_CALM, b"too_many_pings")
+                self.flush()
+                self.close()
+                return
+        self._sent_at_ping, self._pinged_s = sent, now_s
 
     # ---- calls
 

@@ -9,6 +9,7 @@ from cluster.rpc.grpc.framing import IDENTITY
 from cluster.rpc.grpc.metadata import Pairs, read_metadata, read_timeout_s
 from cluster.rpc.grpc.status import OK
 from cluster.rpc.http2 import HeaderBlock
+from cluster.rpc.trace_context import TraceContext, read_trace_context
 
 # grpc's own generic parameters say nothing here: a server holds handlers of every message type.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -53,7 +54,18 @@ def _as_it_is(message: object) -> object:
 class RequestHead:
     """A request's header block, read once for all calls that repeat it: it holds nothing of one call."""
 
-    __slots__ = ("accepts", "code", "details", "encoding", "http_status", "metadata", "method", "path", "timeout_s")
+    __slots__ = (
+        "accepts",
+        "code",
+        "details",
+        "encoding",
+        "http_status",
+        "metadata",
+        "method",
+        "path",
+        "timeout_s",
+        "trace",
+    )
 
     def __init__(self, block: HeaderBlock, find: Callable[[str, Pairs], Method | None]) -> None:
         self.path = ""
@@ -64,10 +76,13 @@ class RequestHead:
         self.accepts = IDENTITY
         self.http_status: bytes | None = None
         """Set when the request is not gRPC's at all: it is answered in plain HTTP."""
+        self.trace: TraceContext | None = None
+        """The trace that the caller says the call belongs to."""
         self.code = OK
         """Other than OK when the call fails for its headers alone."""
         self.details = ""
         content_type = b""
+        traceparent = tracestate = b""
         for name, value in block.fields:
             if name == b":path":
                 self.path = value.decode("ascii", "replace")
@@ -85,6 +100,10 @@ class RequestHead:
                 self.encoding = value
             elif name == b"grpc-accept-encoding":
                 self.accepts = value
+            elif name == b"traceparent":
+                traceparent = value
+            elif name == b"tracestate":
+                tracestate += b"," + value if tracestate else value
         if not (
             content_type == b"application/grpc" or content_type.startswith((b"application/grpc+", b"application/grpc;"))
         ):
@@ -94,6 +113,10 @@ class RequestHead:
             self.metadata = read_metadata(block.fields)
         except ValueError as error:
             self._refuse(grpc.StatusCode.INTERNAL, str(error))
+        if traceparent:
+            self.trace = read_trace_context(
+                traceparent.decode("ascii", "replace"), tracestate.decode("ascii", "replace")
+            )
         self.method = find(self.path, self.metadata)
         if self.method is None:
             self._refuse(grpc.StatusCode.UNIMPLEMENTED, f"Method not found: {self.path}")

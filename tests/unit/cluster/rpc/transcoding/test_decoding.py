@@ -2,7 +2,7 @@ import json
 
 import pytest
 from google.protobuf import json_format
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cluster.pb.orrery.rpctest.v1.transcoding_pb2 import BLUE, RED, Every
@@ -126,6 +126,7 @@ json_values = st.recursive(
 
 
 @given(json_values)
+@example({"nothing": 1})
 def test_any_json_is_read_or_refused(value: object) -> None:
     try:
         message = decode(json.dumps(value))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cluster.rpc.grpc.server.connection import ServerConnection, ServerOptions, Serving
+from cluster.rpc.grpc.server.connection import PING_STRIKES_MAX, ServerConnection, ServerOptions, Serving
 from cluster.rpc.grpc.server.method import Method
 from cluster.rpc.http2 import encode_headers, frames
 
@@ -166,3 +166,41 @@ async def test_a_full_transport_holds_replies_back(written: int) -> None:
     connection.connection_lost(None)
     serving.workers.close()
     await asyncio.sleep(0)
+
+
+async def pinged(interval_s_min: float, pings: int, *, serves: bool = False) -> Transport:
+    """A connection whose client pings in one breath, with or without an answered call between any two."""
+    serving = Serving(
+        find=lambda path, metadata: METHODS.get(path),
+        interceptors=(),
+        observers=(),
+        options=ServerOptions(keepalive_s=0, ping_interval_s_min=interval_s_min),
+        connections={},
+    )
+    connection = ServerConnection(asyncio.get_running_loop(), serving)
+    transport = Transport()
+    connection.connection_made(transport)
+    connection.data_received(frames.PREFACE + frames.settings_frame({}))
+    head = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/t/unary"), (b":authority", b"x")]
+    head += [(b"content-type", b"application/grpc")]
+    for number in range(pings):
+        connection.data_received(frames.ping_frame(b"12345678", acknowledge=False))
+        if serves:
+            block = frames.headers_frames(2 * number + 1, encode_headers(head), 0, 16_384)
+            connection.data_received(block + frames.frame_header(6, 0, 1, 2 * number + 1) + b"\0\0\0\0\1x")
+            for _ in range(5):
+                await asyncio.sleep(0)
+    connection.connection_lost(None)
+    serving.workers.close()
+    await asyncio.sleep(0)
+    return transport
+
+
+async def test_a_client_that_pings_without_need_is_told_to_go() -> None:
+    assert b"too_many_pings" not in (await pinged(5.0, 1 + PING_STRIKES_MAX)).written
+    assert b"too_many_pings" in (await pinged(5.0, 2 + PING_STRIKES_MAX)).written
+
+
+async def test_pings_that_measure_traffic_are_welcome_and_no_interval_means_none() -> None:
+    assert b"too_many_pings" not in (await pinged(5.0, 50, serves=True)).written
+    assert b"too_many_pings" not in (await pinged(0.0, 50)).written
