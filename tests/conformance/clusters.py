@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 NODES = ("kv-1", "kv-2", "kv-3")
 PORTS_PER_NODE = 10
@@ -217,8 +217,12 @@ class OrreryCluster:
             parts.append("\n".join([f"--- {path.relative_to(self._folder)}", *lines]))
         return "\n".join(parts)
 
+    def _status(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = json.loads(self.command("status", "--json"))
+        return rows
+
     def _rows(self) -> Iterator[tuple[str, int]]:
-        for row in json.loads(self.command("status", "--json")):
+        for row in self._status():
             if row["pid"]:
                 yield str(row["node"]), int(row["pid"])
 
@@ -255,6 +259,14 @@ class OrreryCluster:
 
     def stop(self, node: str) -> None:
         self.command("stop", node)
+
+    def data_folder(self, node: str) -> Path:
+        """Where a member keeps what it stores."""
+        return next(Path(row["data_dir"]) for row in self._status() if row["node"] == node)
+
+    def role(self, node: str) -> str:
+        """What `orrery status` tells of a member: `leader`, `follower`, `recovering`; empty when it does not run."""
+        return next(str(row["role"]) for row in self._status() if row["node"] == node)
 
     def close(self) -> None:
         with contextlib.suppress(ClusterFailed, subprocess.TimeoutExpired):
