@@ -23,13 +23,16 @@ SCENARIOS = {
     "kv-clocks": "clocks that drift and jump",
     "kv-darkness": "all lose their power at once, on slow disks",
     "kv-stale-candidate": "who missed writes stands for election",
+    "kv-wiped-voter": "who acknowledged writes loses its disk, as the leader vanishes",
     "kv-double-vote": "five members, short terms and a slow network: several stand at once",
     "kv-last-word": "leaders vanish right after they answered",
     "kv-long-tail": "leaders come back with entries that nobody else has",
     "kv-leases": "leases, while one leader after another vanishes",
     "kv-lease-clocks": "leases, while wall clocks jump",
     "kv-figure-8": "five members, short terms: later leaders copy old entries",
-    "kv-bit-rot": "bits turn over in old parts of logs; who finds one must not serve",
+    "kv-bit-rot": "bits turn over in old parts of logs; who finds one must rebuild",
+    "kv-wipe": "a minority loses its disks, and rebuilds them",
+    "kv-wipe-5": "the same with five members",
 }
 """What each is, in a line."""
 

@@ -10,6 +10,7 @@ PROOFS = (
     Proof("check_previous_entry", "kv-long-tail", 5),
     Proof("confirm_reads", "kv-deposed", 7),
     Proof("reads_wait_for_own_term", "kv-last-word", 3),
+    Proof("recover_before_voting", "kv-wiped-voter", 1),
     Proof("session_dedupe", "kv-isolate-leader", 1),
     Proof("lease_guard", "kv-leases", 1),
     Proof("lease_clock", "kv-lease-clocks", 1),
