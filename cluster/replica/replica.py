@@ -213,8 +213,8 @@ class Replica(Generic[ResultT]):
         self._taken = []
 
     def take_reads(self) -> list[bytes]:
-        """The context of the next round of reads, when there is a leader to ask."""
-        return self._reads.start() if self._reads.waiting and self.group.core.leader != NO_NODE else []
+        """The contexts of rounds of reads to ask for, when there is a leader to ask."""
+        return self._reads.start() if self._reads.due and self.group.core.leader != NO_NODE else []
 
     def apply(self, entries: Sequence[Entry]) -> None:
         """Applies each command that was not applied before, and gives callers of this replica their results."""
@@ -305,7 +305,7 @@ class Replica(Generic[ResultT]):
     def reads_ready(self, states: Sequence[ReadState]) -> None:
         """See GroupMachine."""
         self._reads.confirmed(states, self.group.core.applied_index)
-        if self._reads.waiting:
+        if self._reads.due:
             self._host.schedule(self.group)
 
     def progressed(self) -> None:
