@@ -8,6 +8,8 @@ if TYPE_CHECKING:
 SCENARIOS = {
     "kv": "the real kv cluster of three and its clients, under faults of every kind",
     "kv-5": "the same with five members",
+    "kv-engines": "the same with the records of each member in another engine: lsm, btree, memory",
+    "kv-engines-power-loss": "the power goes, at one, at the leader, at all, while records are in engines on disks",
     "kv-deposed": "in a calm world, where nothing but partitions cuts members off, with a client beside each",
     "kv-isolate-leader": "whoever leads is cut off, with a client beside it",
     "kv-one-way": "five members, of which some can only speak or only hear",

@@ -7,7 +7,8 @@ driver.
 import asyncio
 import errno
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import grpc.aio
 
@@ -23,6 +24,7 @@ from runtime.sim import SimHost, World
 from services.kv.config import AdminConfig, KvConfig, KvSection
 from services.kv.main import serve_on
 
+EngineName: TypeAlias = Literal["memory", "lsm", "btree"]
 CLIENTS = ("client-1", "client-2", "client-3")
 CALL_TIMEOUT_S = 3.0
 ASK_AGAIN_S = 0.2
@@ -42,15 +44,23 @@ class Shape:
     election_ms: int = 1000
     snapshot_log_bytes: int = 64 << 20
     snapshot_trailing_entries: int = 5000
+    engines: tuple[EngineName, ...] = ("memory",)
+    """Where the members keep their records, one after another and around again."""
 
     @staticmethod
-    def draw(source: random.Random, members: int = 3) -> "Shape":
-        """That of one seed."""
-        return Shape(
+    def draw(source: random.Random, members: int = 3, *, engines: bool = False) -> "Shape":
+        """That of one seed. With `engines`, each member keeps its records where the seed says."""
+        shape = Shape(
             members,
             snapshot_log_bytes=source.choice((4 << 10, 32 << 10, 64 << 20)),
             snapshot_trailing_entries=source.choice((0, 20, 5000)),
         )
+        if engines:
+            names: tuple[EngineName, ...] = ("lsm", "btree", "memory")
+            # One of each is a comparison in itself: members that hold different things are found by their hashes.
+            drawn = names if source.random() < 0.5 else tuple(source.choice(names[:2]) for _ in range(members))
+            shape = replace(shape, engines=drawn)
+        return shape
 
 
 class KvCluster:
@@ -170,6 +180,7 @@ class KvCluster:
                 election_ms=shape.election_ms,
                 snapshot_log_bytes=shape.snapshot_log_bytes,
                 snapshot_trailing_entries=shape.snapshot_trailing_entries,
+                engine=shape.engines[self.names.index(name) % len(shape.engines)],
             ),
         )
 

@@ -84,11 +84,12 @@ def kv_setting(
     shape: Shape | None = None,
     patience_s: float = 120.0,
     limits: Limits = LIMITS,
+    engines: bool = False,
 ) -> Setting:
     """The kv cluster under these faults; with fixed options, mix and shape, or those that a seed draws."""
 
     async def play(world: World, histories: Histories) -> None:
-        built = shape or Shape.draw(world.stream("shape"), members)
+        built = shape or Shape.draw(world.stream("shape"), members, engines=engines)
         await scenario(world, histories, faults, mix, built, patience_s)
 
     return Setting(play, limits=limits, safeguards=SAFEGUARDS, lacking=lacking, options=options)
@@ -118,6 +119,10 @@ def _trap(faults: Faults, options: SwarmOptions, *, mix: Mix = REGISTERS, shape:
 SETTINGS = {
     "kv": kv_setting(swarm),
     "kv-5": kv_setting(swarm, members=5),
+    "kv-engines": kv_setting(swarm, engines=True),
+    "kv-engines-power-loss": kv_setting(
+        held(PowerLoss, lambda: PowerLoss("leader"), lambda: PowerLoss("all"), hold_s=2.0), engines=True
+    ),
     "kv-deposed": _trap(depose, CALM),
     "kv-isolate-leader": kv_setting(held(IsolateLeader)),
     "kv-one-way": kv_setting(
