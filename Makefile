@@ -8,7 +8,7 @@ STAMPS := $(VENV)/.stamps
 PROTOS := $(shell find proto -name '*.proto' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down test lint types format proto lock clients conformance chaos bench-kv bench-rpc soak-storage base-image wheels image compose-test ci clean
+.PHONY: help setup up down test lint types format proto lock clients conformance chaos bench-kv bench-rpc soak-storage bench-lock base-image wheels image compose-test ci clean
 
 # What the image stands on. Where no registry of images can be reached: make base-image wheels image BASE=orrery-base:local
 BASE ?= python:3.11-slim
@@ -98,6 +98,9 @@ bench-rpc: setup ## the RPC engines side by side: table and plot in build/bench-
 soak-storage: setup ## a million keys of random operations on the LSM engine, against a dict (minutes)
 	@$(BIN)/python -m bench.soak_storage
 	@$(BIN)/python -m bench.soak_storage --keys 300000 --wal --tiered
+
+bench-lock: setup ## what a lock costs: Orrery, and etcd's recipe in Python on etcd (needs etcd-server to compare)
+	@$(BIN)/python -m bench.lock
 
 ci: ## everything that must hold before a change lands
 	@.ci/run
