@@ -22,6 +22,8 @@ from typing import Any, Protocol
 NODES = ("kv-1", "kv-2", "kv-3")
 PORTS_PER_NODE = 10
 """Orrery's layout: node i has base + 10 * (i - 1) for clients, +1 for peers, +2 for administration."""
+LOCK_OFFSET, LOCK_NODES = 50, 2
+"""Where the ports of the lock service begin, and how many processes it has."""
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 30.0
 
@@ -48,7 +50,8 @@ def free_port_base() -> int:
     """
     for _ in range(200):
         base = random.randrange(12000, 32000, 100)
-        wanted = [base + PORTS_PER_NODE * node + port for node in range(len(NODES)) for port in range(3)]
+        offsets = [*(PORTS_PER_NODE * node for node in range(len(NODES))), LOCK_OFFSET, LOCK_OFFSET + PORTS_PER_NODE]
+        wanted = [base + offset + port for offset in offsets for port in range(3)]
         with contextlib.ExitStack() as stack:
             try:
                 for port in wanted:
@@ -179,15 +182,16 @@ class EtcdCluster:
 
 
 class OrreryCluster:
-    """Orrery's kv service, three members, as a user starts it: by `orrery up --detach`."""
+    """Orrery's kv service, three members, as a user starts it: by `orrery up --detach`; with others if wanted."""
 
-    def __init__(self, folder: Path, name: str = "orrery") -> None:
+    def __init__(self, folder: Path, name: str = "orrery", services: str = "kv") -> None:
         self.name = name
+        self._services = services
         self._folder = folder
         self._base = free_port_base()
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            self.command("up", "--services", "kv", "--port-base", str(self._base), "--detach")
+            self.command("up", "--services", self._services, "--port-base", str(self._base), "--detach")
         except BaseException:
             self.close()
             raise
@@ -234,6 +238,11 @@ class OrreryCluster:
     def peer_addresses(self) -> list[str]:
         return addresses(self._base, 1)
 
+    @property
+    def lock_addresses(self) -> list[str]:
+        """`host:port` of the lock processes' client ports."""
+        return [f"127.0.0.1:{self._base + LOCK_OFFSET + PORTS_PER_NODE * index}" for index in range(LOCK_NODES)]
+
     def pid(self, node: str) -> int:
         return dict(self._rows())[node]
 
@@ -249,7 +258,7 @@ class OrreryCluster:
     def start(self, *nodes: str) -> None:
         if set(nodes) == set(NODES):
             # Everybody at once, as a user does it after a power loss: a lone member has nobody to be ready with.
-            self.command("up", "--services", "kv", "--port-base", str(self._base), "--detach")
+            self.command("up", "--services", self._services, "--port-base", str(self._base), "--detach")
         else:
             for node in nodes:
                 self.command("start", node)
