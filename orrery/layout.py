@@ -1,6 +1,7 @@
 """Who runs where in a local cluster: names, ports, and the configuration each process gets."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orrery.errors import OperatorError
@@ -30,22 +31,34 @@ class Node:
     @property
     def endpoints(self) -> dict[str, str]:
         """Where it answers, by protocol."""
+        peer = {"peer": self.address(self.peer_port)} if self.service.has_peers else {}
         return {
-            self.service.protocol: f"http://{self.address(self.client_port)}",
-            "peer": self.address(self.peer_port),
+            self.service.protocol: f"{self.service.scheme}{self.address(self.client_port)}",
+            **peer,
             "admin": f"http://{self.address(self.admin_port)}",
         }
 
     @property
     def ports(self) -> dict[str, int]:
         """What it listens on, by purpose."""
-        return {"client": self.client_port, "peer": self.peer_port, "admin": self.admin_port}
+        peer = {"peer": self.peer_port} if self.service.has_peers else {}
+        return {"client": self.client_port, **peer, "admin": self.admin_port}
 
 
 def node_names(service: str, profile: str) -> list[str]:
     """The nodes of a service: `kv-1`, `kv-2`, ..."""
     count = 1 if profile == "small" else SERVICES[service].nodes
     return [f"{service}-{number}" for number in range(1, count + 1)]
+
+
+def with_needs(services: Sequence[str]) -> list[str]:
+    """The services, each behind those that it needs."""
+    found: dict[str, None] = {}
+    for service in services:
+        for needed in with_needs(SERVICES[service].needs):
+            found[needed] = None
+        found[service] = None
+    return list(found)
 
 
 def node_of(state: ClusterState, name: str) -> Node:
@@ -67,12 +80,19 @@ def nodes_of(state: ClusterState) -> list[Node]:
 
 def configuration(directory: ClusterDirectory, state: ClusterState, node: Node) -> str:
     """The TOML file of one process."""
-    members = [
-        f"{other.name}={other.address(other.peer_port)}"
-        for other in nodes_of(state)
-        if other.service.name == node.service.name
-    ]
     quoted = json.dumps  # a JSON string is a TOML basic string
+    peers = ""
+    if node.service.has_peers:
+        members = [f"{other.name}={other.address(other.peer_port)}" for other in _nodes_of(state, node.service.name)]
+        peers = (
+            f"peer_listen = {quoted(node.address(node.peer_port))}\n"
+            f"members = {quoted(members)}\n"
+            f"cluster_token = {quoted(state.cluster_token)}\n"
+        )
+    needs = "".join(
+        f"{name} = {quoted([other.address(other.client_port) for other in _nodes_of(state, name)])}\n"
+        for name in node.service.needs
+    )
     return f"""\
 # Written by `orrery up`; rewritten at every start of the node.
 node = {quoted(node.name)}
@@ -87,7 +107,8 @@ level = "info"
 [{node.service.name}]
 listen = {quoted(node.address(node.client_port))}
 advertise = {quoted(node.address(node.client_port))}
-peer_listen = {quoted(node.address(node.peer_port))}
-members = {quoted(members)}
-cluster_token = {quoted(state.cluster_token)}
-"""
+{peers}{needs}"""
+
+
+def _nodes_of(state: ClusterState, service: str) -> list[Node]:
+    return [node for node in nodes_of(state) if node.service.name == service]

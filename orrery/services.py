@@ -18,6 +18,12 @@ class ServiceSpec:
     """Where its ports begin, added to the cluster's port base."""
     protocol: str
     """What its client port speaks, the key of that endpoint in `status --json`."""
+    scheme: str = "http://"
+    """What stands before that endpoint's `host:port`."""
+    has_peers: bool = True
+    """Whether its nodes talk among themselves: they have a peer port then, and know all members."""
+    needs: tuple[str, ...] = ()
+    """Services that it calls: their nodes are started first, and it is told their client ports under their names."""
 
 
 PORTS_PER_NODE = 10
@@ -26,6 +32,17 @@ CLIENT, PEER, ADMIN = 0, 1, 2
 
 SERVICES = {
     "kv": ServiceSpec("kv", "services.kv.main", "services.kv.config:KvConfig", nodes=3, port_offset=0, protocol="etcd"),
+    "lock": ServiceSpec(
+        "lock",
+        "services.lock.main",
+        "services.lock.config:LockConfig",
+        nodes=2,
+        port_offset=50,
+        protocol="lock",
+        scheme="",
+        has_peers=False,
+        needs=("kv",),
+    ),
 }
 PROFILES = ("standard", "small")
 """`small` runs one process of each service: for small CI jobs, nothing of it survives the loss of a node."""

@@ -109,6 +109,9 @@ def environment(state: ClusterState) -> dict[str, str]:
         nodes = [node_of(state, name) for name, node in state.nodes.items() if node.service == "kv"]
         variables["ETCDCTL_API"] = "3"
         variables["ETCDCTL_ENDPOINTS"] = ",".join(node.endpoints["etcd"] for node in nodes)
+    if "lock" in state.services:
+        nodes = [node_of(state, name) for name, node in state.nodes.items() if node.service == "lock"]
+        variables["ORRERY_LOCK_ENDPOINTS"] = ",".join(node.endpoints["lock"] for node in nodes)
     return variables
 
 

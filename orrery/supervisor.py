@@ -17,7 +17,7 @@ from pathlib import Path
 from orrery import processes
 from orrery.admin_client import Unreachable, get
 from orrery.errors import OperatorError
-from orrery.layout import PORT_BASE, Node, configuration, node_names, node_of, nodes_of
+from orrery.layout import PORT_BASE, Node, configuration, node_names, node_of, nodes_of, with_needs
 from orrery.logs import last_lines
 from orrery.loopback import is_loopback
 from orrery.ports import problem_with
@@ -106,7 +106,7 @@ class Supervisor:
         token = known.cluster_token if known is not None else secrets.token_hex(8)
         state = ClusterState(host, port_base or PORT_BASE, profile or "standard", token)
         wanted = [*(known.services if known is not None else ()), *services]
-        for service in dict.fromkeys(wanted):
+        for service in with_needs(wanted):
             for name in node_names(service, state.profile):
                 before = known.nodes.get(name) if known is not None else None
                 state.nodes[name] = before or NodeState(service)

@@ -84,6 +84,9 @@ def _introduce(directory: ClusterDirectory, state: ClusterState) -> None:
             "etcdctl watch --prefix gre      # and put again from another terminal",
             "etcdctl endpoint status -w table",
         ]
+    if "lock" in state.services:
+        address = next(node.endpoints["lock"] for node in nodes_of(state) if node.service.name == "lock")
+        lines.append(f'grpcurl -plaintext -d \'{{"name": "my-lock"}}\' {address} orrery.lock.v1.Locks/Inspect')
     lines.append(f"curl {nodes_of(state)[0].endpoints['admin']}/metrics")
     lines.append(f"{orrery} down{where}")
     print("Try:")

@@ -24,6 +24,7 @@ registers its servicer there. The service starts it after its replicas are open.
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from cluster.raft.core import Witnesses
 from cluster.raft.driver import HostOptions, PeerTransport, RaftHost
 from cluster.replica.interface import StateMachine
 from cluster.replica.replica import Replica
@@ -53,13 +54,21 @@ class ReplicaHost:
         """Locks and reads `directory` (relative to the disk's root).
 
         `voters` are the members that found new groups, the same on each of them; later changes of the membership are
-        in the log. `observe_sync` is told how long each synced write of the log took, in seconds.
+        in the log. A damaged log is rebuilt from the other members when the group can do without one.
+        `observe_sync` is told how long each synced write of the log took, in seconds.
         Raises DirectoryInUse, ReplicaCorrupted, SyncFailed, OSError, ValueError.
         """
         if member_id not in voters:
             raise ValueError(f"member {member_id} is not among the voters {sorted(voters)}")
+        options = options or HostOptions()
         raft = await RaftHost.open(
-            runtime, directory, member_id=member_id, transport=transport, options=options, observe_sync=observe_sync
+            runtime,
+            directory,
+            member_id=member_id,
+            transport=transport,
+            options=options,
+            may_rebuild=Witnesses.of(len(voters)).spares > 0 and options.safeguards.recover_before_voting,
+            observe_sync=observe_sync,
         )
         return ReplicaHost(raft, voters)
 

@@ -114,6 +114,15 @@ class Replicated(Protocol[ResultT_co]):
         ...
 
     @property
+    def recovery(self) -> str:
+        """What a replica waits for whose log is new or was lost, in one line for people; empty for all others.
+
+        Such a one neither votes nor leads. Its state may be older than what it has shown before: it must not be read
+        without a barrier.
+        """
+        ...
+
+    @property
     def leadership(self) -> Leadership:
         """Who leads now."""
         ...

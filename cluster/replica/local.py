@@ -38,6 +38,8 @@ class LocalReplica(Generic[ResultT]):
         """Every command applied, with its index: replay it into a second state machine to test determinism."""
         self.read_barriers = 0
         """How many barriers were passed."""
+        self.recovery = ""
+        """See Replicated; a test may set it."""
         self._machine = state_machine
         self._member_id = member_id
         self._applied = 0

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from cluster.raft.core import ProposalDropped
-from cluster.raft.core.types import NO_NODE, Entry, ReadState, Role
+from cluster.raft.core.types import NO_NODE, Entry, ReadState, Role, Stage
 from cluster.raft.driver import Group, RaftHost
 from cluster.replica.interface import (
     Leadership,
@@ -143,6 +143,16 @@ class Replica(Generic[ResultT]):
         return Status(core.term, core.leader, core.commit_index, core.applied_index, core.last_index)
 
     @property
+    def recovery(self) -> str:
+        """See Replicated."""
+        return self.group.core.recovery
+
+    @property
+    def stage(self) -> Stage:
+        """Whether this replica takes part in quorums."""
+        return self.group.core.standing.stage
+
+    @property
     def leadership(self) -> Leadership:
         """Who leads now."""
         return self._leadership
@@ -217,6 +227,8 @@ class Replica(Generic[ResultT]):
                 commands.append((index, data[ENVELOPE_BYTES:]))
             else:
                 self.duplicates += 1
+        if self._sessions.incarnation(own) > incarnation:
+            self._outlive_earlier_lives()
         if not commands:
             return
         results = self._machine.apply(commands)
@@ -251,9 +263,11 @@ class Replica(Generic[ResultT]):
         table = SessionTable.decode(await anext(chunks, b""))
         await self._machine.restore(chunks)
         self._sessions = table
-        for sequence in list(self._pending):
-            if table.applied(self._member_id, self._incarnation, sequence):
+        for sequence, pending in list(self._pending.items()):
+            if pending.attempts and table.applied(self._member_id, self._incarnation, sequence):
                 self._fail(sequence, ProposalTimeout("applied, but the result came only as part of a snapshot"))
+        if table.incarnation(self._member_id) > self._incarnation:
+            self._outlive_earlier_lives()
 
     def reads_ready(self, states: Sequence[ReadState]) -> None:
         """See GroupMachine."""
@@ -308,6 +322,15 @@ class Replica(Generic[ResultT]):
             self._fail(sequence, ReplicaStopped("the replica is stopped"))
 
     # Inside
+
+    def _outlive_earlier_lives(self) -> None:
+        """This member lost its disk, with it its boot counter, and its clock is behind that of an earlier life.
+
+        What is pending was not applied, and under the present number never will be; under a greater one it can.
+        """
+        self._incarnation = self._sessions.incarnation(self._member_id) + 1
+        self._repropose(list(self._pending))
+        self._host.schedule(self.group)
 
     def _repropose(self, sequences: list[int]) -> None:
         self.reproposals += sum(

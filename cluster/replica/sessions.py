@@ -82,6 +82,11 @@ class SessionTable:
             return session is not None and incarnation < session.incarnation
         return sequence < session.lowest or sequence in session.applied
 
+    def incarnation(self, origin: int) -> int:
+        """The greatest life of a member of which a command was applied; 0 for none."""
+        session = self._sessions.get(origin)
+        return 0 if session is None else session.incarnation
+
     def encode(self) -> bytes:
         """The table as bytes, the same on all replicas."""
         parts = [_TABLE.pack(_MAGIC, len(self._sessions))]

@@ -101,6 +101,7 @@ class AdminServer:
             "data_dir": info.data_dir,
             "uptime_s": round(self._clock.monotonic_s() - self._started_s, 3),
             "started": datetime.fromtimestamp(self._started_wall_s, UTC).isoformat(timespec="milliseconds"),
+            **info.parts,
         }
         return Response(200, msgspec.json.encode(document), content_type=_JSON)
 

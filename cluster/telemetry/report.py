@@ -25,10 +25,15 @@ class Info:
     service: str
     node: str
     role: str
-    """`leader`, `follower`, `candidate`, `learner`, or empty for services without the notion."""
+    """`leader`, `follower`, `candidate`, `learner`; `joining` while the member asks whether it is new, `recovering`
+    while it rebuilds what it lost; empty for services without the notion.
+    """
     leader: str
     """The node that leads as far as this one knows, or empty."""
     endpoints: Mapping[str, str] = field(default_factory=dict)
     """Where clients go, by protocol, e.g. `{"etcd": "http://127.0.0.1:23790"}`."""
     data_dir: str = ""
     """The directory that this process owns, or empty when it keeps nothing."""
+    parts: Mapping[str, object] = field(default_factory=dict)
+    """What parts of the process tell of themselves, by their names, beside the rest: `{"membership": {...}}`. They are
+    shown as JSON."""

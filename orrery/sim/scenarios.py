@@ -30,12 +30,18 @@ SCENARIOS = {
     "kv-lease-clocks": "leases, while wall clocks jump",
     "kv-figure-8": "five members, short terms: later leaders copy old entries",
     "kv-bit-rot": "bits turn over in old parts of logs; who finds one must not serve",
+    "lock": "the real lock service over the real kv, and clients that write under locks, under faults of every kind",
+    "lock-late": "the same in a calm world, where clients stand still for longer than their sessions live, and go on",
 }
 """What each is, in a line."""
 
 
 def setting(name: str) -> "Setting":
     """The scenario of a name in SCENARIOS; loads what it needs. Raises KeyError."""
+    if name.startswith("lock"):
+        from orrery.sim.lock.scenarios import SETTINGS as LOCK_SETTINGS
+
+        return LOCK_SETTINGS[name]
     from orrery.sim.kv.scenarios import SETTINGS
 
     return SETTINGS[name]

@@ -1,4 +1,4 @@
-"""TCP by the running event loop."""
+"""TCP and UDP by the running event loop."""
 
 import asyncio
 import ssl
@@ -44,3 +44,15 @@ class StreamNet:
         return await loop.create_connection(
             protocol_factory, host, port, ssl=tls, server_hostname=server_hostname if tls is not None else None
         )
+
+    async def datagram(
+        self,
+        protocol_factory: Callable[[], asyncio.DatagramProtocol],
+        host: str,
+        port: int,
+        *,
+        remote: tuple[str, int] | None = None,
+    ) -> tuple[asyncio.DatagramTransport, asyncio.DatagramProtocol]:
+        """Opens a UDP endpoint; port 0 takes a free one. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        return await loop.create_datagram_endpoint(protocol_factory, local_addr=(host, port), remote_addr=remote)

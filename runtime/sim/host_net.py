@@ -43,6 +43,18 @@ class HostNet:
         self._check()
         return await self._loop.create_connection(protocol_factory, host, port, ssl=tls)
 
+    async def datagram(
+        self,
+        protocol_factory: Callable[[], asyncio.DatagramProtocol],
+        host: str,
+        port: int,
+        *,
+        remote: tuple[str, int] | None = None,
+    ) -> tuple[asyncio.DatagramTransport, asyncio.DatagramProtocol]:
+        """Opens a UDP endpoint; port 0 takes a free one. Raises OSError."""
+        self._check()
+        return await self._loop.create_datagram_endpoint(protocol_factory, (host, port), remote)
+
     def _check(self) -> None:
         if not self._owner.alive or self._loop.current is not self._owner:
             raise OSError(errno.ENETDOWN, f"the network of {self._owner.name}, used by {self._loop.current.name}")

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from runtime.sim.datagrams import Datagrams, SimDatagramTransport
 from runtime.sim.dial import Dial
 from runtime.sim.errors import NotSimulated
 from runtime.sim.incarnation import Incarnation
@@ -47,6 +48,8 @@ class NetCounters:
     messages: int = 0
     """Writes that were put on the wire."""
     bytes: int = 0
+    datagrams: int = 0
+    """UDP datagrams that were sent, whatever became of them; their bytes count in `bytes`."""
 
 
 class SimNet:
@@ -61,6 +64,7 @@ class SimNet:
         """Directions in which something waits for the end of a blockade."""
         self.ends: dict[SimTransport, None] = {}
         """Every end of a connection that its kernel knows of."""
+        self.datagrams = Datagrams(self)
         self._hosts: dict[str, SimHost] = {}
         self._by_address: dict[str, SimHost] = {}
         self._links: dict[tuple[str, str], Link] = {}
@@ -86,6 +90,10 @@ class SimNet:
         if host is None:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return host
+
+    def host_at(self, here: "SimHost", address: str) -> "SimHost | None":
+        """Whose address that is, as seen from `here`; None when it is nobody's."""
+        return here if address in LOOPBACK_NAMES else self._by_address.get(address)
 
     def address_of(self, name: str) -> str:
         """The address of a name, as the host whose code asks sees it. Raises socket.gaierror."""
@@ -127,6 +135,12 @@ class SimNet:
         self.link(source, target).latency_factor = factor
         self._tell(f"latency of {source} to {target} times {factor}")
 
+    def lose(self, source: str, target: str, probability: float, *, both: bool = True) -> None:
+        """Loses that share of the datagrams, instead of what the world's options say; connections only feel cuts."""
+        for pair in ((source, target), (target, source))[: 2 if both else 1]:
+            self.link(*pair).loss_probability = probability
+            self._tell(f"{pair[0]} to {pair[1]} loses {probability:.0%} of the datagrams")
+
     def partition(self, *sides: Collection[str]) -> None:
         """Cuts every link between hosts of different sides, both ways."""
         for number, side in enumerate(sides):
@@ -140,10 +154,11 @@ class SimNet:
         self.partition([name], [other for other in self._hosts if other != name])
 
     def heal(self) -> None:
-        """Ends every cut, clog and slowness."""
+        """Ends every cut, clog, slowness and loss of its own."""
         for link in self._links.values():
             link.cut = link.clogged = False
             link.latency_factor = 1.0
+            link.loss_probability = self.options.datagram_loss_probability
         self._tell("network healed")
         self.release()
 
@@ -177,6 +192,7 @@ class SimNet:
             if not pipe.blocked:
                 del self.stalled[pipe]
                 pipe.release()
+        self.datagrams.release()
 
     def _tell(self, what: str) -> None:
         self.loop.trace.tell(self.loop.virtual_s, "net", what)
@@ -238,6 +254,20 @@ class SimNet:
             raise
         return client, protocol
 
+    async def create_datagram_endpoint(
+        self, factory: Callable[[], P], local: tuple[str, int] | None, remote: tuple[str, int] | None
+    ) -> tuple[SimDatagramTransport, P]:
+        """See asyncio's loop. Raises OSError."""
+        owner, here = self._caller()
+        name, port = local if local is not None else ("", 0)
+        if self.resolve(here, name) is not here:
+            raise OSError(errno.EADDRNOTAVAIL, f"{name} is not an address of {here.name}")
+        if remote is not None:
+            there = self.resolve(here, remote[0])
+            remote = (LOOPBACK if there is here else there.address, remote[1])
+        own = LOOPBACK if name and name in LOOPBACK_NAMES else here.address
+        return await self.datagrams.open(factory, owner, here, (own, port), remote, loopback=LOOPBACK)
+
     def _caller(self) -> tuple[Incarnation, "SimHost"]:
         owner = self.loop.current
         host = owner.host
@@ -286,6 +316,7 @@ class SimNet:
         for server in list(host.listeners.values()):
             if server.owner is owner:
                 host.listeners.pop(server.port, None)
+        self.datagrams.process_ended(owner)
         for end in [end for end in self.ends if end.owner is owner]:
             if power_lost:
                 end.vanish(keep_in_flight=self.random.random() < 0.5)

@@ -47,6 +47,12 @@ class Network(Protocol):
         """Connects."""
         ...
 
+    async def create_datagram_endpoint(
+        self, factory: Callable[[], P], local: tuple[str, int] | None, remote: tuple[str, int] | None
+    ) -> tuple[asyncio.DatagramTransport, P]:
+        """Binds a UDP port."""
+        ...
+
 
 class NetworkingLoop(RefusingLoop):
     """A loop that can be given a network."""
@@ -89,6 +95,18 @@ class NetworkingLoop(RefusingLoop):
         if host is None or port is None:
             raise NotSimulated("create_connection by a socket")
         return await self._network().create_connection(protocol_factory, host, port, tls=ssl)
+
+    async def create_datagram_endpoint(
+        self,
+        protocol_factory: Callable[[], P],
+        local_addr: tuple[str, int] | str | None = None,
+        remote_addr: tuple[str, int] | str | None = None,
+        **_: object,
+    ) -> tuple[asyncio.DatagramTransport, P]:
+        """Opens a UDP endpoint on the host whose code asks. Raises OSError."""
+        if isinstance(local_addr, str) or isinstance(remote_addr, str):
+            raise NotSimulated("datagrams of Unix sockets")
+        return await self._network().create_datagram_endpoint(protocol_factory, local_addr, remote_addr)
 
     def _network(self) -> "Network":
         if self.network is None:

@@ -48,6 +48,14 @@ class SwarmOptions:
     """How likely a site of `runtime.buggify` is active in this world."""
     buggify_fire_probability: float = 0.05
     """How likely an active site fires when it is passed."""
+    datagram_loss_probability: float = 0.0
+    """How likely an IP packet of a datagram is lost, and the datagram with it. Loopback loses nothing."""
+    datagram_double_probability: float = 0.0
+    """How likely a datagram comes twice."""
+    datagram_late_probability: float = 0.0
+    """How likely a datagram is late, by up to `spike_s_max`, so that later ones overtake it."""
+    mtu_bytes: int = 1_500
+    """What one IP packet carries, headers included; a larger datagram is cut, and lost with any of its parts."""
 
     @staticmethod
     def draw(source: random.Random) -> "SwarmOptions":
@@ -71,4 +79,8 @@ class SwarmOptions:
             sync_latency_s=pick((0.0001, 0.001, uniform(0.001, 0.03))),
             buggify_site_probability=pick((0.0, 0.25)),
             buggify_fire_probability=pick((0.01, 0.1)),
+            # New options are drawn behind the old ones, so that a seed's world stays what it was.
+            datagram_loss_probability=pick((0.0, 0.0, 0.01, 0.1)),
+            datagram_double_probability=pick((0.0, 0.0, 0.02)),
+            datagram_late_probability=pick((0.0, 0.0, 0.02)),
         )

@@ -61,10 +61,6 @@ class RefusingLoop(asyncio.AbstractEventLoop):
         """Refused."""
         raise NotSimulated("create_unix_server")
 
-    async def create_datagram_endpoint(self, *arguments: object, **options: object) -> NoReturn:
-        """Refused, until a service needs datagrams."""
-        raise NotSimulated("create_datagram_endpoint")
-
     async def start_tls(self, *arguments: object, **options: object) -> NoReturn:
         """Refused: OpenSSL draws its own randomness, so no seed would give the same bytes twice."""
         raise NotSimulated("start_tls")

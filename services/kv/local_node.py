@@ -43,8 +43,10 @@ GRPC_OVERHEAD_BYTES = 512 * 1024
 class LocalNode:
     """The member and clients of each of its heads."""
 
-    def __init__(self, node: KvNode, replica: LocalReplica[Result], channel: aio.Channel) -> None:
+    def __init__(self, node: KvNode, replica: LocalReplica[Result], channel: aio.Channel, address: str) -> None:
         self.node = node
+        self.address = address
+        """`host:port` of its client port, for clients of another service under test."""
         self.replica = replica
         self.channel = channel
         self.kv: KVAsyncStub = KVStub(channel)
@@ -91,7 +93,7 @@ class LocalNode:
         options = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
         try:
             async with aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
-                yield cls(node, replica, channel)
+                yield cls(node, replica, channel, f"127.0.0.1:{port}")
         finally:
             await server.stop(None)
             for task in tasks:

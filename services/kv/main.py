@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from cluster.http import HttpConnections
 from cluster.pb.etcd.etcdserverpb import rpc_pb2
+from cluster.raft.core.types import Stage
 from cluster.raft.driver import HostOptions
 from cluster.raft.driver.grpc_transport import MESSAGE_BYTES_MAX, GrpcTransport
 from cluster.replica.host import ReplicaHost
@@ -32,7 +33,7 @@ from services.kv.api.peer import GrpcLeaderLink
 from services.kv.config import KvConfig
 from services.kv.data_directory import claim
 from services.kv.identity import Identity, identify
-from services.kv.metrics import KvMetrics, RoundTrips, sync_times
+from services.kv.metrics import KvMetrics, RebuildMetrics, RoundTrips, sync_times
 from services.kv.node import KvNode, NodeSettings, new_state_machine
 from services.kv.state_machine import Result
 
@@ -148,13 +149,14 @@ class _Process:
                 for member_id, counters in transport.counters.items()
             },
         )
+        RebuildMetrics(registry, lambda: replica.stage, lambda: len(host.raft.condemned))
         admin = AdminServer(
             runtime.net,
             runtime.clock,
             config.admin.listen,
             registry,
             lambda: _info(config, identity, replica, client_url),
-            lambda: _checks(node, replica),
+            lambda: _checks(node, replica, host.raft.condemned),
         )
         await admin.start()
         try:
@@ -232,7 +234,7 @@ async def _report_health(health: Health, node: KvNode, replica: Replica[Result])
     """Keeps the gRPC health service in step with the readiness that the admin port tells."""
     was_ready = False
     while True:
-        ready = all(check.ok for check in _checks(node, replica))
+        ready = all(check.ok for check in _checks(node, replica, ()))
         if ready != was_ready:
             was_ready = ready
             await health.serving(ready=ready)
@@ -264,16 +266,26 @@ def _info(config: KvConfig, identity: Identity, replica: Replica[Result], client
     return Info(
         service="kv",
         node=config.node,
-        role="leader" if replica.leadership.is_self else "follower",
+        role=_role(replica),
         leader=leader.name if leader is not None else "",
         endpoints={"etcd": client_url},
         data_dir=config.data_dir,
     )
 
 
-def _checks(node: KvNode, replica: Replica[Result]) -> list[Check]:
+def _role(replica: Replica[Result]) -> str:
+    if replica.stage is not Stage.SETTLED:
+        return replica.stage.name.lower()
+    return "leader" if replica.leadership.is_self else "follower"
+
+
+def _checks(node: KvNode, replica: Replica[Result], condemned: Sequence[str]) -> list[Check]:
     status = replica.status
+    details = [replica.recovery] if replica.recovery else []
+    if condemned:
+        details.append(f"damaged logs are kept for you to look at in {', '.join(condemned)}")
     return [
+        Check("takes part", not replica.recovery, "; ".join(details)),
         Check("leader known", status.leader != 0, "" if status.leader else "no leader is known; is a majority up?"),
         Check(
             "caught up",

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from cluster.raft.core.types import Stage
 from cluster.replica.interface import Leadership, Replicated
 from services.kv.node import KvNode
 from services.kv.state_machine import Result
@@ -82,6 +83,26 @@ class KvMetrics:
         for member_id, count in self._sent_failures().items():
             failures.add_metric([self._names.get(member_id, f"{member_id:x}")], count)
         yield failures
+
+
+class RebuildMetrics:
+    """Whether this member takes part, and what it had to rebuild."""
+
+    def __init__(self, registry: CollectorRegistry, stage: Callable[[], Stage], condemned: Callable[[], int]) -> None:
+        """`condemned` gives how many damaged logs are kept."""
+        self._stage = stage
+        self._condemned = condemned
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """All samples, for prometheus_client."""
+        stage = self._stage()
+        for name, text, value in (
+            ("orrery_raft_joining", "Whether this member asks if it is new.", stage is Stage.JOINING),
+            ("orrery_raft_recovering", "Whether this member rebuilds a lost log.", stage is Stage.RECOVERING),
+            ("orrery_raft_condemned_logs", "Damaged logs that are kept aside.", self._condemned()),
+        ):
+            yield GaugeMetricFamily(name, text, value=float(value))
 
 
 class RoundTrips:

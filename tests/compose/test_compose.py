@@ -6,6 +6,7 @@ Method: the image that `make image` built, on ports of its own; etcdctl from out
 the others serve, then all are killed and started again; whatever was acknowledged must be there.
 """
 
+import asyncio
 import json
 import os
 import shutil
@@ -15,10 +16,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.clusters import NODES, free_port_base, missing_for_etcdctl, wait_for
+from cluster.clients.lock import Locks
+from runtime.real import StreamNet, SystemClock, SystemRandomness
+from tests.conformance.clusters import (
+    LOCK_NODES,
+    LOCK_OFFSET,
+    NODES,
+    free_port_base,
+    missing_for_etcdctl,
+    wait_for,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = os.environ.get("ORRERY_IMAGE", "orrery:local")
+LOCKS = ("lock-1", "lock-2")
 HEALTHY_SECONDS_MAX = 120.0
 SERVING_SECONDS_MAX = 20.0
 COMMAND_SECONDS_MAX = 180.0
@@ -61,6 +72,10 @@ class Compose:
         for index in range(len(NODES)):
             self._env[f"ORRERY_KV_{index + 1}_PORT"] = str(base + 10 * index)
             self._env[f"ORRERY_KV_{index + 1}_ADMIN_PORT"] = str(base + 10 * index + 2)
+        self.lock_endpoints = [f"127.0.0.1:{base + LOCK_OFFSET + 10 * index}" for index in range(LOCK_NODES)]
+        for index in range(LOCK_NODES):
+            self._env[f"ORRERY_LOCK_{index + 1}_PORT"] = str(base + LOCK_OFFSET + 10 * index)
+            self._env[f"ORRERY_LOCK_{index + 1}_ADMIN_PORT"] = str(base + LOCK_OFFSET + 10 * index + 2)
 
     def __call__(self, *arguments: str, check: bool = True) -> str:
         """Runs one compose command."""
@@ -109,6 +124,14 @@ class Compose:
         return self.etcdctl("get", key, "--print-value-only", endpoints=endpoints).rstrip("\n")
 
 
+async def token_of(name: str, endpoints: list[str]) -> int:
+    """Takes a lock and gives it back."""
+    clock, random, net = SystemClock(), SystemRandomness(), StreamNet()
+    async with Locks(endpoints, clock=clock, random=random, net=net) as locks:
+        async with locks.hold(name, wait_s=SERVING_SECONDS_MAX) as grant:
+            return grant.token
+
+
 @pytest.fixture
 def compose() -> Iterator[Compose]:
     if reason := missing_for_etcdctl():
@@ -129,7 +152,7 @@ def compose() -> Iterator[Compose]:
 
 def test_the_cluster_of_containers(compose: Compose) -> None:
     compose("up", "--detach", "--no-build")
-    compose.wait_until_healthy(*NODES)
+    compose.wait_until_healthy(*NODES, *LOCKS)
 
     # Every member serves, and all of them are one cluster.
     for number, endpoint in enumerate(compose.endpoints):
@@ -142,6 +165,11 @@ def test_the_cluster_of_containers(compose: Compose) -> None:
 
     # The process is not root, and its data are its own.
     assert run("docker", "exec", compose.container("kv-1"), "id", "-u").strip() not in ("", "0")
+
+    # A lock process is killed: the other one goes on.
+    first = asyncio.run(token_of("compose", compose.lock_endpoints))
+    compose.kill("lock-1")
+    assert asyncio.run(token_of("compose", compose.lock_endpoints)) > first
 
     # One is killed: the others serve.
     compose.kill("kv-2")

@@ -17,11 +17,13 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 NODES = ("kv-1", "kv-2", "kv-3")
 PORTS_PER_NODE = 10
 """Orrery's layout: node i has base + 10 * (i - 1) for clients, +1 for peers, +2 for administration."""
+LOCK_OFFSET, LOCK_NODES = 50, 2
+"""Where the ports of the lock service begin, and how many processes it has."""
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 30.0
 
@@ -48,7 +50,8 @@ def free_port_base() -> int:
     """
     for _ in range(200):
         base = random.randrange(12000, 32000, 100)
-        wanted = [base + PORTS_PER_NODE * node + port for node in range(len(NODES)) for port in range(3)]
+        offsets = [*(PORTS_PER_NODE * node for node in range(len(NODES))), LOCK_OFFSET, LOCK_OFFSET + PORTS_PER_NODE]
+        wanted = [base + offset + port for offset in offsets for port in range(3)]
         with contextlib.ExitStack() as stack:
             try:
                 for port in wanted:
@@ -179,15 +182,16 @@ class EtcdCluster:
 
 
 class OrreryCluster:
-    """Orrery's kv service, three members, as a user starts it: by `orrery up --detach`."""
+    """Orrery's kv service, three members, as a user starts it: by `orrery up --detach`; with others if wanted."""
 
-    def __init__(self, folder: Path, name: str = "orrery") -> None:
+    def __init__(self, folder: Path, name: str = "orrery", services: str = "kv") -> None:
         self.name = name
+        self._services = services
         self._folder = folder
         self._base = free_port_base()
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            self.command("up", "--services", "kv", "--port-base", str(self._base), "--detach")
+            self.command("up", "--services", self._services, "--port-base", str(self._base), "--detach")
         except BaseException:
             self.close()
             raise
@@ -217,8 +221,12 @@ class OrreryCluster:
             parts.append("\n".join([f"--- {path.relative_to(self._folder)}", *lines]))
         return "\n".join(parts)
 
+    def _status(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = json.loads(self.command("status", "--json"))
+        return rows
+
     def _rows(self) -> Iterator[tuple[str, int]]:
-        for row in json.loads(self.command("status", "--json")):
+        for row in self._status():
             if row["pid"]:
                 yield str(row["node"]), int(row["pid"])
 
@@ -229,6 +237,11 @@ class OrreryCluster:
     @property
     def peer_addresses(self) -> list[str]:
         return addresses(self._base, 1)
+
+    @property
+    def lock_addresses(self) -> list[str]:
+        """`host:port` of the lock processes' client ports."""
+        return [f"127.0.0.1:{self._base + LOCK_OFFSET + PORTS_PER_NODE * index}" for index in range(LOCK_NODES)]
 
     def pid(self, node: str) -> int:
         return dict(self._rows())[node]
@@ -245,7 +258,7 @@ class OrreryCluster:
     def start(self, *nodes: str) -> None:
         if set(nodes) == set(NODES):
             # Everybody at once, as a user does it after a power loss: a lone member has nobody to be ready with.
-            self.command("up", "--services", "kv", "--port-base", str(self._base), "--detach")
+            self.command("up", "--services", self._services, "--port-base", str(self._base), "--detach")
         else:
             for node in nodes:
                 self.command("start", node)
@@ -255,6 +268,14 @@ class OrreryCluster:
 
     def stop(self, node: str) -> None:
         self.command("stop", node)
+
+    def data_folder(self, node: str) -> Path:
+        """Where a member keeps what it stores."""
+        return next(Path(row["data_dir"]) for row in self._status() if row["node"] == node)
+
+    def role(self, node: str) -> str:
+        """What `orrery status` tells of a member: `leader`, `follower`, `recovering`; empty when it does not run."""
+        return next(str(row["role"]) for row in self._status() if row["node"] == node)
 
     def close(self) -> None:
         with contextlib.suppress(ClusterFailed, subprocess.TimeoutExpired):

@@ -5,8 +5,10 @@ from cluster.raft.core.configuration import ChangeKind, ConfigurationChange, Mem
 from cluster.raft.core.errors import DropReason, ProposalDropped, ReadDropped
 from cluster.raft.core.memory_log import MemoryLog
 from cluster.raft.core.raft import Raft
+from cluster.raft.core.recovering import LIFE_CLOCK_SHIFT, Witnesses
 
 __all__ = [
+    "LIFE_CLOCK_SHIFT",
     "ChangeKind",
     "ConfigurationChange",
     "DropReason",
@@ -18,4 +20,5 @@ __all__ = [
     "ReadDropped",
     "Safeguards",
     "Transition",
+    "Witnesses",
 ]

@@ -24,6 +24,8 @@ class Safeguards:
     """Off: a leader answers reads without asking a quorum whether it still leads (thesis, 6.4)."""
     reads_wait_for_own_term: bool = True
     """Off: a new leader answers reads before it committed in its term, with a stale commit index (thesis, 6.4)."""
+    recover_before_voting: bool = True
+    """Off: a member that lost its log takes part at once, and forgets what it voted and acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,8 @@ def may_campaign(core: Core) -> bool:
     """Whether this member could lead: a voter, with a log of its own, that knows the membership it would lead."""
     if core.role is Role.LEADER or not core.tracker.is_voter(core.id) or core.log.unstable.snapshot is not None:
         return False
+    if core.withheld:
+        return False
     return not _has_unapplied_configuration(core)
 
 

@@ -1,6 +1,6 @@
 """What a follower does with its leader's messages, and what it passes on to the leader (Raft, figure 2)."""
 
-from cluster.raft.core import election
+from cluster.raft.core import election, recovering
 from cluster.raft.core.state import Core
 from cluster.raft.core.types import NO_NODE, Message, MessageKind, ReadState, SnapshotMeta
 
@@ -15,8 +15,20 @@ def step_follower(core: Core, message: Message) -> None:
         _append(core, message)
     elif kind is MessageKind.HEARTBEAT:
         _hear(core, message)
-        core.log.commit_to(message.commit)
-        core.send(Message(MessageKind.HEARTBEAT_REPLY, core.id, message.source, core.term, context=message.context))
+        if not core.withheld or message.life == core.standing.life:
+            # Else the leader may speak of what this member acknowledged before it lost its log.
+            core.log.commit_to(message.commit)
+        core.send(
+            Message(
+                MessageKind.HEARTBEAT_REPLY,
+                core.id,
+                message.source,
+                core.term,
+                context=message.context,
+                life=core.standing.life,
+                withheld=core.withheld,
+            )
+        )
     elif kind is MessageKind.SNAPSHOT:
         _hear(core, message)
         _install(core, message)
@@ -24,6 +36,8 @@ def step_follower(core: Core, message: Message) -> None:
         election.stand(core, transfer=True)
     elif kind is MessageKind.READ_INDEX_REPLY:
         core.read_states.append(ReadState(message.index, message.context))
+    elif kind is MessageKind.RECOVER_REPLY:
+        recovering.take_barrier(core, message)
     elif kind in FORWARDED:
         _forward(core, message)
 
@@ -73,12 +87,22 @@ def _append(core: Core, message: Message) -> None:
             log_term=hint_term,
             reject=True,
             reject_hint=hint,
+            life=core.standing.life,
+            withheld=core.withheld,
         )
     )
 
 
 def _append_reply(core: Core, message: Message, index: int) -> Message:
-    return Message(MessageKind.APPEND_REPLY, core.id, message.source, core.term, index=index)
+    return Message(
+        MessageKind.APPEND_REPLY,
+        core.id,
+        message.source,
+        core.term,
+        index=index,
+        life=core.standing.life,
+        withheld=core.withheld,
+    )
 
 
 def _install(core: Core, message: Message) -> None:

@@ -4,6 +4,7 @@ Replication is lazy: events only note that something is due, and `flush` sends i
 So whatever was proposed in one turn of the driver travels in one APPEND per follower.
 """
 
+from cluster.raft.core import recovering
 from cluster.raft.core.errors import DropReason, ReadDropped
 from cluster.raft.core.sizes import entries_bytes
 from cluster.raft.core.state import Core
@@ -27,13 +28,22 @@ def step_leader(core: Core, message: Message) -> None:
     progress = core.tracker.progress.get(message.source)
     if progress is None or message.source == core.id:
         return
+    if kind is MessageKind.RECOVER:
+        recovering.open_barrier(core, message, progress)
+        return
+    if kind is not MessageKind.APPEND_REPLY and kind is not MessageKind.HEARTBEAT_REPLY:
+        return
+    if message.life != progress.life or message.withheld is progress.counts:
+        if not recovering.recognise(core, message, progress):
+            return
+        advance_commit(core)
     if kind is MessageKind.APPEND_REPLY:
         progress.recent_active = True
         if message.reject:
             _on_reject(core, message, progress)
         else:
             _on_acknowledge(core, message, progress)
-    elif kind is MessageKind.HEARTBEAT_REPLY:
+    else:
         _on_heartbeat_reply(core, message, progress)
 
 
@@ -168,7 +178,15 @@ def broadcast_heartbeat(core: Core) -> None:
         if member != core.id:
             commit = min(progress.match, core.log.committed)
             core.outbox.append(
-                Message(MessageKind.HEARTBEAT, core.id, member, core.term, commit=commit, context=context)
+                Message(
+                    MessageKind.HEARTBEAT,
+                    core.id,
+                    member,
+                    core.term,
+                    commit=commit,
+                    context=context,
+                    life=progress.life,
+                )
             )
 
 
@@ -179,7 +197,7 @@ def _on_heartbeat_reply(core: Core, message: Message, progress: Progress) -> Non
         # Something may have been lost on the way; an APPEND, even an empty one, finds out.
         progress.must_send = True
         core.replication_due = True
-    if message.context:
+    if message.context and progress.counts:
         core.reads.acknowledge(message.source, message.context)
         release_reads(core)
 
@@ -266,9 +284,11 @@ def transfer(core: Core, target: int) -> None:
     """Leads `target` to the log's end and tells it to stand. A second call turns to another target."""
     if target in (core.id, core.transfer_target) or not core.tracker.is_voter(target):
         return
+    progress = core.tracker.progress[target]
+    if not progress.counts:
+        return
     core.election_elapsed = 0
     core.transfer_target = target
-    progress = core.tracker.progress[target]
     progress.must_send = progress.must_send or progress.match < core.log.last_index
     core.replication_due = True
     _hand_over_if_ready(core)
@@ -278,7 +298,8 @@ def ask_best_to_stand(core: Core) -> None:
     """Leadership ends here: the voter with the longest log shall stand at once."""
     voters = core.tracker.voters_but(core.id)
     if voters:
-        best = max(voters, key=lambda member: core.tracker.progress[member].match)
+        progress = core.tracker.progress
+        best = max(voters, key=lambda member: progress[member].match if progress[member].counts else -1)
         core.outbox.append(Message(MessageKind.TIMEOUT_NOW, core.id, best, core.term))
 
 

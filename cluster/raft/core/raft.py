@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from cluster.raft.core import election, follower, leader, membership
+from cluster.raft.core import election, follower, leader, membership, recovering
 from cluster.raft.core.config import RaftConfig
 from cluster.raft.core.configuration import ConfigurationChange, decode, encode
 from cluster.raft.core.errors import DropReason, ProposalDropped, ReadDropped
@@ -29,6 +29,8 @@ from cluster.raft.core.types import (
     Ready,
     Role,
     SoftState,
+    Stage,
+    Standing,
 )
 
 LEADER_ONLY = frozenset({MessageKind.APPEND, MessageKind.HEARTBEAT, MessageKind.SNAPSHOT})
@@ -62,6 +64,7 @@ class Raft:
         configuration: Configuration,
         applied: int,
         random: Callable[[int, int], int],
+        standing: Standing | None = None,
     ) -> None:
         """Starts, or restarts, a member as a follower.
 
@@ -72,17 +75,23 @@ class Raft:
             configuration: the membership in force at `applied`.
             applied: how far the state machine is; committed entries are handed out from the next one on.
             random: `random(low, high)` draws from [low, high), as runtime.Randomness.integer does.
+            standing: as recovered; of a new log, JOINING and its life. None is a log from before there were lives.
 
         Raises:
             ValueError: the log ends before what is committed or applied, or starts after `applied`.
         """
         log = RaftLog(storage, hard_state.commit, applied, config.committed_bytes_per_ready_max)
         tracker = Tracker(configuration, config.inflight_messages_max, config.inflight_bytes_max)
-        self._core = Core(config, log, tracker, hard_state.term, hard_state.vote, random)
+        if standing is None or not config.safeguards.recover_before_voting:
+            standing = Standing()
+        self._core = Core(config, log, tracker, hard_state.term, hard_state.vote, standing, random)
+        self._handed_standing = standing
         self._handed_hard_state = hard_state
         self._handed_soft_state = SoftState(NO_NODE, Role.FOLLOWER)
         self._under_way: deque[_Handed] = deque()
         self._number = 0
+        if self._core.withheld:
+            recovering.begin(self._core)
 
     # Input
 
@@ -92,6 +101,8 @@ class Raft:
             leader.tick(self._core)
         else:
             election.tick(self._core)
+            if self._core.withheld:
+                recovering.tick(self._core)
 
     def step(self, message: Message) -> None:
         """Takes one message of a peer. Messages of past terms and unknown members are dropped here.
@@ -100,6 +111,14 @@ class Raft:
         """
         core = self._core
         is_request = message.kind in (MessageKind.VOTE, MessageKind.PRE_VOTE)
+        if is_request and core.withheld:
+            return
+        if message.kind is MessageKind.JOIN:
+            recovering.testify(core, message)
+            return
+        if message.kind is MessageKind.JOIN_REPLY:
+            recovering.hear(core, message)
+            return
         if message.term > core.term:
             if is_request and election.ignores_request(core, message):
                 return
@@ -136,7 +155,16 @@ class Raft:
             # With leases, a member of a newer term cannot depose an old leader by standing for election: requests
             # are ignored. An answer with the newer term makes the old leader step down.
             if core.config.check_quorum or core.config.pre_vote:
-                core.send(Message(MessageKind.APPEND_REPLY, core.id, message.source, core.term))
+                core.send(
+                    Message(
+                        MessageKind.APPEND_REPLY,
+                        core.id,
+                        message.source,
+                        core.term,
+                        life=core.standing.life,
+                        withheld=core.withheld,
+                    )
+                )
         elif message.kind is MessageKind.PRE_VOTE:
             core.send(Message(MessageKind.PRE_VOTE_REPLY, core.id, message.source, core.term, reject=True))
 
@@ -246,8 +274,7 @@ class Raft:
     def has_ready(self) -> bool:
         """Whether `ready` would hand out any work. Settles what is to be sent, so call it once a turn."""
         core = self._core
-        if core.role is Role.LEADER:
-            leader.flush(core)
+        self._prepare()
         return bool(
             core.outbox
             or core.outbox_after_persist
@@ -255,8 +282,16 @@ class Raft:
             or core.log.unstable.has_work
             or core.log.has_committed
             or self._hard_state() != self._handed_hard_state
+            or core.standing is not self._handed_standing
             or SoftState(core.leader, core.role) != self._handed_soft_state
         )
+
+    def _prepare(self) -> None:
+        core = self._core
+        if core.role is Role.LEADER:
+            leader.flush(core)
+        elif core.withheld:
+            recovering.advance(core)
 
     def _hard_state(self) -> HardState:
         return HardState(self._core.term, self._core.vote, self._core.log.committed)
@@ -264,8 +299,7 @@ class Raft:
     def ready(self) -> Ready:
         """Hands out the work that has come up since the last call. Every Ready is owed a `persisted`."""
         core = self._core
-        if core.role is Role.LEADER:
-            leader.flush(core)
+        self._prepare()
         self._number += 1
         ready = Ready(self._number)
         soft_state = SoftState(core.leader, core.role)
@@ -276,8 +310,11 @@ class Raft:
         if hard_state != before:
             ready.hard_state = self._handed_hard_state = hard_state
         ready.entries, ready.snapshot = core.log.unstable.hand_out(self._number)
+        if core.standing is not self._handed_standing:
+            ready.standing = self._handed_standing = core.standing
         ready.must_sync = (
             bool(ready.entries)
+            or ready.standing is not None
             or ready.snapshot is not None
             or hard_state.term != before.term
             or hard_state.vote != before.vote
@@ -386,11 +423,22 @@ class Raft:
         """Whom leadership is being handed to, NO_NODE usually."""
         return self._core.transfer_target
 
+    @property
+    def standing(self) -> Standing:
+        """Whether this member takes part in quorums, and what it knows of lives."""
+        return self._core.standing
+
+    @property
+    def recovery(self) -> str:
+        """What a member that may not take part yet waits for, in one line for people; empty once it is settled."""
+        return recovering.describe(self._core)
+
     def describe(self) -> str:
         """The state in a few lines, for people; a leader's with a line per member."""
         core = self._core
+        stage = f" {core.standing.stage.name.lower()}" if core.standing.stage is not Stage.SETTLED else ""
         lines = [
-            f"{core.id}: {core.role.name.lower()} term={core.term} vote={core.vote} leader={core.leader}",
+            f"{core.id}: {core.role.name.lower()} term={core.term} vote={core.vote} leader={core.leader}{stage}",
             f"log: {core.log.describe()}",
         ]
         if core.role is Role.LEADER:

@@ -6,6 +6,7 @@ The modules `election`, `leader` and `follower` decide; this one holds what they
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
+from typing import TYPE_CHECKING
 
 from cluster.raft.core.config import RaftConfig
 from cluster.raft.core.log import RaftLog
@@ -13,9 +14,22 @@ from cluster.raft.core.quorum import joint
 from cluster.raft.core.read_index import ReadRounds
 from cluster.raft.core.sizes import entries_bytes
 from cluster.raft.core.tracker.tracker import Tracker
-from cluster.raft.core.types import NO_NODE, Entry, EntryKind, Message, MessageKind, ReadState, Role
+from cluster.raft.core.types import (
+    NO_NODE,
+    Entry,
+    EntryKind,
+    Message,
+    MessageKind,
+    ReadState,
+    Role,
+    Stage,
+    Standing,
+)
 
-PROMISES = frozenset({MessageKind.APPEND_REPLY, MessageKind.VOTE_REPLY, MessageKind.VOTE})
+if TYPE_CHECKING:
+    from cluster.raft.core.recovering import Inquiry
+
+PROMISES = frozenset({MessageKind.APPEND_REPLY, MessageKind.VOTE_REPLY, MessageKind.VOTE, MessageKind.JOIN_REPLY})
 """Messages that must not leave before the state they speak of is on disk.
 
 A VOTE is among them, which etcd sends at once: it speaks of the candidate's last entry. If that entry is lost in a
@@ -33,6 +47,7 @@ class Core:
         tracker: Tracker,
         term: int,
         vote: int,
+        standing: Standing,
         random: Callable[[int, int], int],
     ) -> None:
         self.config = config
@@ -43,6 +58,12 @@ class Core:
         self.tracker = tracker
         self.term = term
         self.vote = vote
+        self.standing = standing
+        self.inquiry: Inquiry | None = None
+        self.barrier = (0, 0)
+        """RECOVERING: index and term of the entry that must come back; index 0 while none is known."""
+        self.recovery_elapsed = self.recovery_patience = 0
+        """Ticks since the last question, and after how many it is asked again."""
         self.role = Role.FOLLOWER
         self.leader = NO_NODE
         self.election_elapsed = 0
@@ -62,6 +83,11 @@ class Core:
         """Leader: somebody may have to be sent something at the next Ready."""
         self._reset(term)
 
+    @property
+    def withheld(self) -> bool:
+        """Whether this member may not take part in quorums, see `recovering`."""
+        return self.standing.stage is not Stage.SETTLED
+
     # Messages
 
     def send(self, message: Message) -> None:
@@ -76,7 +102,8 @@ class Core:
     def _reset(self, term: int) -> None:
         if term != self.term:
             self.term = term
-            self.vote = NO_NODE
+            # A withheld member may have voted in this term before it lost its log: nobody gets its vote (again).
+            self.vote = self.id if self.withheld else NO_NODE
         self.leader = NO_NODE
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0

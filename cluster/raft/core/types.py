@@ -18,6 +18,9 @@ of its own. Its driver feeds it messages, ticks and proposals, takes a `Ready`, 
    announced by a SNAPSHOT message that the driver stepped in when it had received the state. The sending driver owes
    one `report_snapshot` for each SNAPSHOT message of a Ready, whatever becomes of it.
 7. A `ReadState` may be served once the state machine has applied its index (thesis, section 6.4).
+8. `Ready.standing`, when set, is written behind this Ready's entries and hard state, and synced with them; the newest
+   one is given back at the next start. A member whose log is new starts as JOINING, and its standing is on disk before
+   the core is made (see `recovering`).
 """
 
 from dataclasses import dataclass, field
@@ -72,6 +75,46 @@ class SnapshotMeta(NamedTuple):
     configuration: Configuration = Configuration()
 
 
+class Stage(IntEnum):
+    """Whether a member may take part in quorums; see `recovering`. The numbers stand in the log on disk."""
+
+    SETTLED = 0
+    """It takes part."""
+    JOINING = 1
+    """Its log is new; whether it is the member's first one is not known yet."""
+    RECOVERING = 2
+    """It had another log, which is lost, and with it votes and entries that it had promised to keep."""
+
+
+class Standing(NamedTuple):
+    """What a member knows about the lives of logs; on disk beside the hard state.
+
+    A life is a log from its creation to its loss: a number that no other log of this member has, and that is greater
+    than those of its earlier ones. 0 is a log from before there were lives.
+    """
+
+    stage: Stage = Stage.SETTLED
+    life: int = 0
+    """This log's."""
+    complete: bool = False
+    """`known` has every life that this member was ever told of: it never lost a log, as far as it knows."""
+    known: tuple[tuple[int, int], ...] = ()
+    """(member, life): with which log each member first asked this one; in order of members."""
+
+
+class Statement(IntEnum):
+    """What a member answers to JOIN. All but OTHER mean, too, that the asker's life is now noted on its disk."""
+
+    VOUCHED = 1
+    """I know of no other life of yours, and I would."""
+    BLANK = 2
+    """I know of none, but I lost my notes once, or never had any."""
+    LOST = 3
+    """As BLANK, and I am recovering myself."""
+    OTHER = 4
+    """I know you by another life, or not as a member."""
+
+
 class MessageKind(IntEnum):
     """The peer protocol. Numbers are the wire's (proto/orrery/raft/v1)."""
 
@@ -91,6 +134,12 @@ class MessageKind(IntEnum):
     READ_INDEX_REPLY = 12
     TRANSFER_LEADER = 13
     TIMEOUT_NOW = 14
+    JOIN = 15
+    """A member whose log is new asks whether anybody knew it with another one. Of no term."""
+    JOIN_REPLY = 16
+    RECOVER = 17
+    """A member that lost its log asks the leader for an entry that is newer than the loss. Of no term."""
+    RECOVER_REPLY = 18
 
 
 @dataclass(slots=True, frozen=True)
@@ -104,17 +153,25 @@ class Message:
     index: int = 0
     """APPEND: index before the entries. APPEND_REPLY: last matched index, or the rejected one. VOTE: the candidate's
     last index. VOTE_REPLY with reject: the voter's commit index. READ_INDEX_REPLY: the index to read at.
-    TRANSFER_LEADER: the member that shall lead."""
+    TRANSFER_LEADER: the member that shall lead. JOIN_REPLY: a Statement. RECOVER: the commit index that the member
+    has again. RECOVER_REPLY: the entry to wait for."""
     log_term: int = 0
     """The term of the entry at `index`, in APPEND, VOTE and a rejecting VOTE_REPLY; PRE_VOTE is as VOTE."""
     entries: tuple[Entry, ...] = ()
     commit: int = 0
     reject: bool = False
     reject_hint: int = 0
-    """APPEND_REPLY with reject: a guess at the highest index where the logs may agree; its term in `log_term`."""
+    """APPEND_REPLY with reject: a guess at the highest index where the logs may agree; its term in `log_term`.
+    JOIN_REPLY of statement OTHER and RECOVER_REPLY with reject: the life that the sender knows."""
     context: bytes = b""
-    """READ_INDEX and the heartbeats that confirm it: the request's id. VOTE: marks a leader transfer."""
+    """READ_INDEX and the heartbeats that confirm it: the request's id. VOTE: marks a leader transfer. JOIN, RECOVER
+    and their replies: which question is answered."""
     snapshot: SnapshotMeta | None = None
+    life: int = 0
+    """APPEND_REPLY, HEARTBEAT_REPLY, JOIN, JOIN_REPLY, RECOVER: the sender's life, see Standing; 0 for unknown.
+    HEARTBEAT: the target's, in which it acknowledged what `commit` rests on."""
+    withheld: bool = False
+    """APPEND_REPLY, HEARTBEAT_REPLY: the sender may not vote yet, so this must not count towards any quorum."""
 
 
 class ReadState(NamedTuple):
@@ -155,6 +212,8 @@ class Ready:
     entries: list[Entry] = field(default_factory=list)
     """To be written. The first one's index may be at or below one written before: it then replaces that suffix."""
     snapshot: SnapshotMeta | None = None
+    standing: Standing | None = None
+    """Set when it changed; to be written behind the entries."""
     committed: list[Entry] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     messages_after_persist: list[Message] = field(default_factory=list)

@@ -5,9 +5,9 @@ class ReplicaCorrupted(Exception):
     """What this replica once made durable cannot be read back, so it may neither vote nor serve.
 
     A vote or an acknowledgement may be among what was lost, and a replica that forgot one could let two leaders be
-    elected in a term. The group goes on without it while a majority of the others stands. Emptying the data directory
-    and starting again under the same id is *not* safe, for the same reason: a member that comes back with nothing must
-    come as a new one, by a change of the membership. Rebuilding from the peers by the replica itself comes later.
+    elected in a term. A host that may rebuild moves what is damaged aside and gets it back from the other members
+    (cluster.raft.core.recovering); this error ends one that may not: where the group cannot do without this member, or
+    where too many damaged logs are kept already.
     """
 
     def __init__(self, file: str, offset: int, reason: str) -> None:

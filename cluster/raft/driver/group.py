@@ -14,6 +14,7 @@ from cluster.raft.core.types import (
     HardState,
     ReadState,
     SnapshotMeta,
+    Standing,
 )
 from cluster.raft.driver.recovery import LogSpans
 
@@ -33,7 +34,10 @@ class GroupMachine(Protocol):
         ...
 
     async def restore(self, chunks: AsyncIterator[bytes]) -> None:
-        """Replaces the state. Nothing is applied meanwhile. Raises ValueError when the chunks are not a snapshot."""
+        """Replaces the state. Nothing is applied meanwhile. Raises ValueError when the chunks are not a snapshot.
+
+        Whatever it raises, or the chunks do, the state is then as it was before.
+        """
         ...
 
     def take_proposals(self) -> list[bytes]:
@@ -83,6 +87,7 @@ class Group:
         log: MemoryLog,
         machine: GroupMachine,
         hard_state: HardState,
+        standing: Standing,
         spans: LogSpans,
     ) -> None:
         self.group_id = group_id
@@ -92,6 +97,8 @@ class Group:
         self.hard_state = hard_state
         """As last handed out by the core; `hard_state_unsaved` when no record holds it yet."""
         self.hard_state_unsaved = False
+        self.standing = standing
+        """As last handed out by the core."""
         self.spans = spans
         self.snapshot = log.snapshot()
         """The newest snapshot that a MARK names, written or queued."""

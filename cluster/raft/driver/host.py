@@ -17,24 +17,25 @@ is known any more of what the disk holds; a state machine that raises would be w
 """
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
-from cluster.raft.core import MemoryLog, Raft, RaftConfig
-from cluster.raft.core.types import Configuration, HardState, Message, MessageKind, Ready, Role, SnapshotMeta
-from cluster.raft.driver.boot import next_incarnation
+from cluster.raft.core.types import Message, MessageKind, Ready, Role, SnapshotMeta, Stage, Standing
+from cluster.raft.driver import condemned
+from cluster.raft.driver.boot import OpenedLog, open_log
 from cluster.raft.driver.errors import HostStopped, ReplicaCorrupted
 from cluster.raft.driver.group import Group, GroupMachine
 from cluster.raft.driver.incoming import IncomingSnapshots
 from cluster.raft.driver.log_queue import LogQueue
+from cluster.raft.driver.opening import Opening
 from cluster.raft.driver.options import HostOptions
-from cluster.raft.driver.records import BadRecord, Mark
-from cluster.raft.driver.recovery import LogSpans, RecoveredGroup, Replay
 from cluster.raft.driver.snapshots import SnapshotStore
 from cluster.raft.driver.snapshotting import Snapshotting
 from cluster.raft.driver.transport import GroupMessage, PeerTransport, SnapshotChunk, SnapshotReceipt
 from runtime import Runtime, SyncFailed
-from storage.wal import Wal, WalCorrupted
+
+_log = logging.getLogger(__name__)
 
 HAND_OVER_POLL_S = 0.005
 """How often a planned stop looks whether leadership has moved."""
@@ -63,14 +64,15 @@ class RaftHost:
         member_id: int,
         transport: PeerTransport,
         options: HostOptions,
-        wal: Wal,
-        recovered: dict[int, RecoveredGroup],
-        incarnation: int,
+        opened: OpenedLog,
+        *,
+        may_rebuild: bool,
     ) -> None:
         """Use `open`."""
+        wal = opened.wal
         self.member_id = member_id
         self.options = options
-        self.incarnation = incarnation
+        self.incarnation = opened.incarnation
         """This life's number, greater than that of every earlier life of this data directory."""
         self.groups: dict[int, Group] = {}
         self.counters = HostCounters()
@@ -78,7 +80,7 @@ class RaftHost:
         self.store = SnapshotStore(runtime.disk, f"{directory}/snapshots")
         self._runtime = runtime
         self._transport = transport
-        self._recovered = recovered
+        self._opening = Opening(self, runtime, directory, opened, may_rebuild=may_rebuild)
         self._incoming = IncomingSnapshots(self.store)
         self._snapshotting = Snapshotting(self, transport)
         self._inbox: list[GroupMessage] = []
@@ -104,91 +106,46 @@ class RaftHost:
         member_id: int,
         transport: PeerTransport,
         options: HostOptions | None = None,
+        may_rebuild: bool = False,
         observe_sync: Callable[[float], None] | None = None,
     ) -> "RaftHost":
         """Locks the directory, reads the log back, and draws this life's incarnation.
 
-        `observe_sync` is told how long each synced write of the log took, in seconds.
+        With `may_rebuild`, what is damaged is moved aside, and the groups are rebuilt from their other members; for
+        groups that can do without one. `observe_sync` is told how long each synced write of the log took, in seconds.
         Raises DirectoryInUse, ReplicaCorrupted, SyncFailed, OSError.
         """
         disk = runtime.disk
         await disk.make_directory(directory)
         await disk.sync_directory(directory.rpartition("/")[0] or ".")
         await disk.lock(f"{directory}/lock")
-        await disk.make_directory(f"{directory}/snapshots")
-        await disk.sync_directory(directory)
         options = options or HostOptions()
-        replay = Replay()
+        await condemned.finish_moving(disk, directory)
         try:
-            wal, records = await Wal.open(
-                disk,
-                f"{directory}/wal",
-                random=runtime.random,
-                clock=runtime.clock,
-                segment_bytes_max=options.wal_segment_bytes,
-                pending_bytes_max=options.wal_pending_bytes_max,
-                observe_sync=observe_sync,
-            )
-            async for lsn, payload in records:
-                try:
-                    replay.record(lsn, payload)
-                except BadRecord as error:
-                    raise ReplicaCorrupted(f"{directory}/wal", lsn, f"record {lsn}: {error}") from error
-        except WalCorrupted as error:
-            raise ReplicaCorrupted(error.file, error.offset, error.reason) from error
-        incarnation = await next_incarnation(disk, runtime.clock, directory)
-        return RaftHost(runtime, directory, member_id, transport, options, wal, replay.groups, incarnation)
+            opened = await open_log(runtime, directory, options, observe_sync)
+        except ReplicaCorrupted as damage:
+            if not may_rebuild:
+                raise
+            await condemned.condemn(disk, directory, damage)
+            opened = await open_log(runtime, directory, options, observe_sync)
+        return RaftHost(runtime, directory, member_id, transport, options, opened, may_rebuild=may_rebuild)
 
     async def add_group(self, group_id: int, machine: GroupMachine, *, voters: Sequence[int]) -> Group:
         """Opens a group that the log knows, restoring its state machine; or founds it with `voters`.
 
-        For a group that is known, `voters` is ignored. Raises ReplicaCorrupted, SyncFailed, ValueError.
+        For a group that is known, `voters` is ignored, unless it has to be rebuilt.
+        Raises ReplicaCorrupted, SyncFailed, ValueError.
         """
         if group_id in self.groups or self._ended.done():
             raise ValueError(f"group {group_id} is open already, or the host has ended")
-        recovered = self._recovered.pop(group_id, None)
-        if recovered is None:
-            if await self.store.holds(group_id):
-                raise ReplicaCorrupted("wal", 0, f"group {group_id} has snapshots, but the log does not know it")
-            configuration = Configuration(voters=frozenset(voters))
-            log = MemoryLog(SnapshotMeta(0, 0, configuration))
-            hard_state, spans = HardState(), LogSpans()
-        else:
-            try:
-                log = recovered.log()
-            except BadRecord as error:
-                raise ReplicaCorrupted("wal", 0, str(error)) from error
-            hard_state, spans = recovered.hard_state, recovered.spans
-        snapshot = log.snapshot()
-        await self.store.prepare(group_id, snapshot)
-        if recovered is None:
-            await self.log.found(Mark(group_id, hard_state, 0, 0, snapshot, reset=False), spans)
-        elif snapshot.index:
-            await self.restore(machine, group_id, snapshot)
-        try:
-            core = Raft(
-                self._config(), log, hard_state, snapshot.configuration, snapshot.index, self._runtime.random.integer
-            )
-        except ValueError as error:
-            raise ReplicaCorrupted("wal", 0, f"group {group_id}: {error}") from error
-        group = self.groups[group_id] = Group(group_id, core, log, machine, hard_state, spans)
-        if snapshot.configuration.voters == {self.member_id} and not snapshot.configuration.voters_outgoing:
+        group = await self._opening.open(group_id, machine, voters)
+        self.groups[group_id] = group
+        voters_now = group.core.configuration
+        if voters_now.voters == {self.member_id} and not voters_now.voters_outgoing:
             # Nobody else could lead: there is nothing to wait for.
-            core.campaign()
+            group.core.campaign()
         self.schedule(group)
         return group
-
-    def _config(self) -> RaftConfig:
-        options = self.options
-        return RaftConfig(
-            self.member_id,
-            election_ticks=options.election_ticks,
-            heartbeat_ticks=options.heartbeat_ticks,
-            entries_bytes_per_message_max=options.entries_bytes_per_message_max,
-            inflight_bytes_max=options.inflight_bytes_max,
-            uncommitted_bytes_max=options.uncommitted_bytes_max,
-            safeguards=options.safeguards,
-        )
 
     async def restore(self, machine: GroupMachine, group_id: int, meta: SnapshotMeta) -> None:
         """Fills a state machine from a snapshot file. Raises ReplicaCorrupted."""
@@ -200,6 +157,11 @@ class RaftHost:
             raise ReplicaCorrupted(path, 0, f"the state machine refused it: {error}") from error
         finally:
             await chunks.aclose()
+
+    @property
+    def condemned(self) -> tuple[str, ...]:
+        """Where damaged logs are kept, oldest first; see driver.condemned."""
+        return self._opening.condemned
 
     # Life
 
@@ -251,7 +213,10 @@ class RaftHost:
                 others = [
                     (progress.match, member)
                     for member, progress in core.progress.items()
-                    if member in core.configuration.voters and member != self.member_id and progress.recent_active
+                    if member in core.configuration.voters
+                    and member != self.member_id
+                    and progress.recent_active
+                    and progress.counts
                 ]
                 if others:
                     core.transfer_leadership(max(others)[1])
@@ -446,6 +411,8 @@ class RaftHost:
                 self._snapshotting.abandon(group)
                 group.begin_restore()
             self.log.add_ready(group, ready)
+            if ready.standing is not None:
+                self._standing_changed(group, ready.standing)
         else:
             # Nothing to write and nothing in flight: it is as durable as it will ever be.
             self._persisted(group, ready)
@@ -456,6 +423,19 @@ class RaftHost:
             group.machine.reads_ready(ready.read_states)
         if ready.soft_state is not None or term_changed:
             group.machine.leadership_changed()
+
+    def _standing_changed(self, group: Group, standing: Standing) -> None:
+        # Not before its record is queued: a MARK of the same Ready must not say more than the entries behind it.
+        before, group.standing = group.standing, standing
+        if standing.stage is before.stage:
+            return
+        about = {"group": group.group_id, "life": f"{standing.life:x}"}
+        if standing.stage is Stage.RECOVERING:
+            _log.warning("this member had another log, and lost it: it rebuilds before it votes", extra=about)
+        elif before.stage is Stage.RECOVERING:
+            _log.info("this member has rebuilt what it lost, and takes part", extra=about)
+        else:
+            _log.info("this member is new, and takes part", extra=about)
 
     def _send(self, group: Group, messages: list[Message]) -> None:
         for message in messages:
@@ -490,5 +470,5 @@ class RaftHost:
     async def drop_log_front(self) -> None:
         """Removes the log's segments that no group needs. Groups that are not open yet are held, too."""
         needed = [group.spans for group in self.groups.values()]
-        needed += [recovered.spans for recovered in self._recovered.values()]
+        needed += [recovered.spans for recovered in self._opening.recovered.values()]
         await self.log.drop_front(needed)

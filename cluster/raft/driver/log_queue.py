@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from cluster.raft.core.types import Entry, Ready
+from cluster.raft.core.types import Entry, Ready, Standing
 from cluster.raft.driver.group import Group
-from cluster.raft.driver.records import Mark, encode_entries, encode_hard_state, encode_mark
+from cluster.raft.driver.records import Mark, encode_entries, encode_hard_state, encode_mark, encode_standing
 from cluster.raft.driver.recovery import LogSpans
 from storage.wal import Wal
 
@@ -50,6 +50,9 @@ class LogQueue:
         if group.hard_state_unsaved and ready.must_sync:
             self._records.append(encode_hard_state(group.group_id, group.hard_state))
             group.hard_state_unsaved = False
+        if ready.standing is not None:
+            # Behind the entries and the term: who is settled by them must not be so without them.
+            self._records.append(encode_standing(group.group_id, ready.standing))
         group.writes_in_flight += 1
         self._owners.append(Written(group, ready, None))
 
@@ -58,7 +61,7 @@ class LogQueue:
     ) -> None:
         """Queues a MARK of the group's present snapshot; `then` is called once it is durable."""
         mark = Mark(group.group_id, group.hard_state, base_index, base_term, group.snapshot, reset)
-        self._add_mark(mark, group.spans)
+        self._add_mark(mark, group.standing, group.spans)
         group.hard_state_unsaved = False
         if then is not None:
             group.writes_in_flight += 1
@@ -73,14 +76,14 @@ class LogQueue:
         if log.last_index() >= first:
             self._add_entries(group, log.entries(first, log.last_index() + 1, 1 << 62))
 
-    async def found(self, mark: Mark, spans: LogSpans) -> None:
-        """Makes a new group's first MARK durable. Raises SyncFailed."""
-        self._add_mark(mark, spans)
+    async def found(self, mark: Mark, standing: Standing, spans: LogSpans) -> None:
+        """Makes a new group's first MARK, and its life, durable. Raises SyncFailed."""
+        self._add_mark(mark, standing, spans)
         await self.barrier()
 
-    def _add_mark(self, mark: Mark, spans: LogSpans) -> None:
+    def _add_mark(self, mark: Mark, standing: Standing, spans: LogSpans) -> None:
         spans.mark_written(mark.base_index, self._next_lsn, reset=mark.reset)
-        self._records.append(encode_mark(mark))
+        self._records += (encode_mark(mark), encode_standing(mark.group, standing))
 
     def _add_entries(self, group: Group, entries: list[Entry]) -> None:
         lsn = self._next_lsn

@@ -7,12 +7,15 @@ Every record is one payload of `storage.wal`, which brings its own length and ch
     ENTRIES        first index u64, count u32, then for each: term u64, kind u8, length u32; then the data of all
     MARK           hard state as above; base index u64, base term u64; snapshot index u64, snapshot term u64;
                    flags u8; configuration: auto_leave u8, four times (count u16, member ids u64)
+    STANDING       stage u8, complete u8, life u64; count u16, then for each member known: id u64, life u64
 
 Meaning of a replay, per group: HARD_STATE replaces the one before. ENTRIES replaces everything from its first index
 on. MARK says that all needed state up to its place is: the hard state it repeats, the snapshot it names (index 0: the
 empty state under the initial configuration), and the entries after `base`, which it lets anyone forget up to there.
 With the flag RESET it also forgets every entry: the snapshot came from a leader and the old log may contradict it.
-Because a MARK repeats all that is not entries, records before it are needed only for the entries they hold.
+STANDING replaces the one before; without any, the log is from before there were lives, and the member is settled.
+Because a MARK repeats all that is not entries, and a STANDING stands behind each, records before it are needed only for
+the entries they hold.
 """
 
 import struct
@@ -20,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
-from cluster.raft.core.types import Configuration, Entry, EntryKind, HardState, SnapshotMeta
+from cluster.raft.core.types import Configuration, Entry, EntryKind, HardState, SnapshotMeta, Stage, Standing
 
 RECORD_BYTES_MAX = 1 << 20
 """A record of several entries is cut at about this size; one large entry makes a larger record."""
@@ -37,6 +40,8 @@ _RUN = struct.Struct("<QI")
 _ENTRY = struct.Struct("<QBI")
 _MARK = struct.Struct("<QQQQQQQBB")
 _COUNT = struct.Struct("<H")
+_STANDING = struct.Struct("<BBQH")
+_LIFE = struct.Struct("<QQ")
 _RESET = 1
 
 
@@ -46,6 +51,7 @@ class RecordKind(IntEnum):
     HARD_STATE = 1
     ENTRIES = 2
     MARK = 3
+    STANDING = 4
 
 
 class BadRecord(ValueError):
@@ -80,7 +86,14 @@ class Mark(NamedTuple):
     """The snapshot replaces the log, too."""
 
 
-Record = HardStateRecord | EntriesRecord | Mark
+class StandingRecord(NamedTuple):
+    """What the member knows about lives of logs."""
+
+    group: int
+    standing: Standing
+
+
+Record = HardStateRecord | EntriesRecord | Mark | StandingRecord
 
 
 def encode_hard_state(group: int, hard_state: HardState) -> bytes:
@@ -128,6 +141,16 @@ def encode_mark(mark: Mark) -> bytes:
     return b"".join(parts)
 
 
+def encode_standing(group: int, standing: Standing) -> bytes:
+    """One STANDING record."""
+    parts = [
+        _HEAD.pack(RecordKind.STANDING, group),
+        _STANDING.pack(standing.stage, standing.complete, standing.life, len(standing.known)),
+    ]
+    parts += [_LIFE.pack(*pair) for pair in standing.known]
+    return b"".join(parts)
+
+
 def encode_members(configuration: Configuration) -> bytes:
     """The four member sets of a configuration, without `auto_leave`."""
     parts = []
@@ -165,6 +188,8 @@ def decode(payload: bytes) -> Record:
             return EntriesRecord(group, _decode_entries(payload))
         if kind == RecordKind.MARK:
             return _decode_mark(payload, group)
+        if kind == RecordKind.STANDING:
+            return StandingRecord(group, _decode_standing(payload))
     except struct.error as error:
         raise BadRecord("a record is cut short") from error
     raise BadRecord(f"unknown kind {kind}")
@@ -189,6 +214,15 @@ def _decode_entries(payload: bytes) -> list[Entry]:
     return entries
 
 
+def _decode_standing(payload: bytes) -> Standing:
+    stage, complete, life, count = _STANDING.unpack_from(payload, _HEAD.size)
+    at = _HEAD.size + _STANDING.size
+    if stage not in _STAGES or complete > 1 or count > MEMBERS_COUNT_MAX or len(payload) != at + count * _LIFE.size:
+        raise BadRecord(f"a standing of stage {stage}, {complete}, {count} members in {len(payload)} bytes")
+    known = tuple((member, other) for member, other in _LIFE.iter_unpack(payload[at:]))
+    return Standing(_STAGES[stage], life, bool(complete), known)
+
+
 def _decode_mark(payload: bytes, group: int) -> Mark:
     term, vote, commit, base_index, base_term, index, snapshot_term, flags, leave = _MARK.unpack_from(
         payload, _HEAD.size
@@ -211,3 +245,4 @@ def _decode_mark(payload: bytes, group: int) -> Mark:
 
 
 _KINDS = tuple(EntryKind)
+_STAGES = {int(stage): stage for stage in Stage}

@@ -8,8 +8,15 @@ from collections import deque
 from typing import NamedTuple
 
 from cluster.raft.core import MemoryLog
-from cluster.raft.core.types import Configuration, Entry, HardState, SnapshotMeta
-from cluster.raft.driver.records import BadRecord, EntriesRecord, HardStateRecord, Mark, decode
+from cluster.raft.core.types import Configuration, Entry, HardState, SnapshotMeta, Standing
+from cluster.raft.driver.records import (
+    BadRecord,
+    EntriesRecord,
+    HardStateRecord,
+    Mark,
+    StandingRecord,
+    decode,
+)
 
 
 class Span(NamedTuple):
@@ -58,6 +65,7 @@ class RecoveredGroup:
     def __init__(self, group: int) -> None:
         self.group = group
         self.hard_state = HardState()
+        self.standing = Standing()
         self.snapshot = SnapshotMeta(0, 0, Configuration())
         self.marked = False
         """Whether a MARK was seen: without one, there is no beginning."""
@@ -126,5 +134,7 @@ class Replay:
             group.entries(record.entries, lsn)
         elif isinstance(record, HardStateRecord):
             group.hard_state = record.hard_state
+        elif isinstance(record, StandingRecord):
+            group.standing = record.standing
         else:
             group.mark(record, lsn)

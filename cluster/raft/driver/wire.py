@@ -35,6 +35,8 @@ def encode(item: GroupMessage) -> pb.Message:
         reject=message.reject,
         reject_hint=message.reject_hint,
         context=message.context,
+        life=message.life,
+        withheld=message.withheld,
     )
     if message.entries:
         wire.entries.extend(
@@ -94,6 +96,8 @@ def decode(wire: pb.Message) -> GroupMessage:
             wire.reject_hint,
             wire.context,
             snapshot,
+            wire.life,
+            wire.withheld,
         ),
     )
 

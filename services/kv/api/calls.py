@@ -139,6 +139,13 @@ class Calls:
         except ReplicaError as error:
             raise Refused(refusal_of(error)) from error
 
+    async def may_read_locally(self) -> None:
+        """Lets a serializable read pass: at once, as it may be of an old state; but not of one that a member that lost
+        its disk is still rebuilding, which may lack what the same member has shown before. Raises Refused.
+        """
+        if self.replica.recovery:
+            await self.barrier()
+
     async def unary(
         self, context: Context, method: Callable[[RequestT], Awaitable[ResponseT]], request: RequestT
     ) -> ResponseT:

@@ -43,8 +43,7 @@ class KvHead(KVServicer):
         try:
             calls.check_leader(context)
             check_range(request)
-            if not request.serializable:
-                await calls.barrier()
+            await (calls.may_read_locally() if request.serializable else calls.barrier())
             for page in pages(calls.machine.store, request):
                 if page.HasField("header"):
                     calls.fill(page.header)
@@ -66,8 +65,7 @@ class KvHead(KVServicer):
 
     async def _range(self, request: RangeRequest) -> RangeResponse:
         check_range(request)
-        if not request.serializable:
-            await self._calls.barrier()
+        await (self._calls.may_read_locally() if request.serializable else self._calls.barrier())
         store = self._calls.machine.store
         response = read_range(store, request, store.revision)
         self._calls.fill(response.header)
@@ -88,8 +86,7 @@ class KvHead(KVServicer):
     async def _txn(self, request: TxnRequest) -> TxnResponse:
         check_txn(request, self._calls.limits.txn_operations_max)
         if is_read_only(request):
-            if not is_serializable(request):
-                await self._calls.barrier()
+            await (self._calls.may_read_locally() if is_serializable(request) else self._calls.barrier())
             response = read_txn(self._calls.machine.store, request)
         else:
             response = await self._calls.propose(commands.TXN, request, TxnResponse)

@@ -19,10 +19,10 @@ FAKE = Path(__file__).with_name("fake_service.py")
 
 
 def free_base() -> int:
-    """A port base whose thirty ports are free."""
-    for base in range(20000 + os.getpid() % 300 * 30, 32000, 30):
+    """A port base whose hundred ports are free."""
+    for base in range(12000 + os.getpid() % 100 * 100, 32000, 100):
         try:
-            for offset in range(30):
+            for offset in range(100):
                 with socket.create_server(("127.0.0.1", base + offset)):
                     pass
         except OSError:
@@ -46,7 +46,9 @@ class Cluster:
         return main([command, "--data-dir", str(self.directory.root), *arguments])
 
     def up(self, *arguments: str) -> int:
-        return self.run("up", "--detach", "--port-base", str(self.base), *arguments)
+        """Starts kv alone, unless other services are named."""
+        services = () if "--services" in arguments else ("--services", "kv")
+        return self.run("up", "--detach", "--port-base", str(self.base), *services, *arguments)
 
     def pid(self, node: str) -> int:
         pid = self.directory.require().nodes[node].pid

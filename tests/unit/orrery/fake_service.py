@@ -29,9 +29,11 @@ def main(config_file: Path) -> int:
         print("it all went wrong", file=sys.stderr, flush=True)
         return 3
     signal.signal(signal.SIGTERM, signal.SIG_IGN if mood == "stubborn" else lambda *_: sys.exit(0))
+    section = config[node.rpartition("-")[0]]
     for key in ("listen", "peer_listen"):
-        host, port = config["kv"][key].rsplit(":", 1)
-        socket.create_server((host, int(port))).detach()
+        if key in section:
+            host, port = section[key].rsplit(":", 1)
+            socket.create_server((host, int(port))).detach()
 
     class Admin(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -185,3 +185,11 @@ def test_in_the_foreground_a_crash_is_told_and_down_elsewhere_ends_it(cluster: C
         assert cluster.run("down") == 0
         assert "stopped by another command" in foreground.stdout.read()
         assert foreground.wait(10) == 0
+
+
+def test_a_service_brings_those_that_it_needs(cluster: Cluster, capsys: Capture) -> None:
+    assert cluster.up("--services", "lock") == 0
+    assert list(cluster.directory.require().nodes) == ["kv-1", "kv-2", "kv-3", "lock-1", "lock-2"]
+    assert f"lock=127.0.0.1:{cluster.base + 50}" in capsys.readouterr().out
+    assert cluster.run("env") == 0
+    assert f"ORRERY_LOCK_ENDPOINTS=127.0.0.1:{cluster.base + 50}," in capsys.readouterr().out

@@ -2,7 +2,8 @@
 
 Every decision is drawn from one source, so a seed replays a run. Messages are delivered in any order, lost and sent
 twice; links are cut one way or both; disks are slow, each in its own time; crashes lose what was not synced; logs are
-compacted; leadership is handed around; the membership changes. At the end all is healed, and the group must come to
+compacted; leadership is handed around; the membership changes; disks are lost, but no more at a time than a majority
+leaves over. At the end all is healed, and the group must come to
 rest with everything committed everywhere.
 """
 
@@ -12,10 +13,11 @@ from dataclasses import dataclass
 from cluster.raft.core.config import RaftConfig
 from cluster.raft.core.configuration import ChangeKind, ConfigurationChange, MemberChange
 from cluster.raft.core.errors import ProposalDropped, ReadDropped
+from cluster.raft.core.recovering import Witnesses
 from cluster.raft.core.testing.checker import Violation
 from cluster.raft.core.testing.member import Member
 from cluster.raft.core.testing.network import Network
-from cluster.raft.core.types import NO_NODE, Configuration
+from cluster.raft.core.types import NO_NODE, Configuration, Stage
 
 HEAL_TICKS_MAX = 300
 """Ticks within which a healed group must have come to rest."""
@@ -36,6 +38,8 @@ class Faults:
     transfer: int = 3
     reconfigure: int = 3
     reads: int = 40
+    wipe: int = 0
+    """A member loses its disk; not to be had with `reconfigure`, under which it is open how many may."""
 
 
 class Explorer:
@@ -50,8 +54,14 @@ class Explorer:
     ) -> None:
         self.draw = draw
         self.faults = faults if faults is not None else Faults()
-        self.network = Network(configs, configuration, draw, eager_log=bool(draw(0, 2)))
+        self.network = Network(
+            configs, configuration, draw, eager_log=bool(draw(0, 2)), first_start=self.faults.wipe > 0
+        )
         self.members = list(self.network.members.values())
+        if self.faults.wipe and draw(0, 2):
+            # The other half of the seeds misbehaves from the first start on, and may spend all its steps on it.
+            self.network.tick(2)
+        self.wiped = 0
         self._counter = 0
         self._schedule: list[Callable[[], None]] = []
         for action, weight in (
@@ -63,6 +73,7 @@ class Explorer:
             (self._transfer, self.faults.transfer),
             (self._reconfigure, self.faults.reconfigure),
             (self._read, self.faults.reads),
+            (self._wipe, self.faults.wipe),
             (self._propose, 60),
             (self._tick, 140),
             (self._take_ready, 180),
@@ -151,6 +162,13 @@ class Explorer:
         member = self._any_member()
         member.crash(self.draw(0, len(member.under_way) + 1), keep_lazy=bool(self.draw(0, 2)))
 
+    def _wipe(self) -> None:
+        member = self._any_member()
+        spares = Witnesses.of(len(self.members)).spares
+        if sum(other.lost for other in self.members if other is not member) < spares:
+            member.wipe(self.network.next_life())
+            self.wiped += 1
+
     def _cut(self) -> None:
         choice = self.draw(0, 5)
         if choice == 0:
@@ -219,7 +237,10 @@ class Explorer:
         if leader.raft.configuration.voters_outgoing or leader.raft.applied_index != leader.raft.last_index:
             return False
         return all(
-            self.network.members[member].applied_index == leader.applied_index for member in leader.raft.progress
+            self.network.members[member].applied_index == leader.applied_index
+            and self.network.members[member].raft.standing.stage is Stage.SETTLED
+            and progress.counts
+            for member, progress in leader.raft.progress.items()
         )
 
 

@@ -17,6 +17,8 @@ from cluster.raft.core.types import (
     Ready,
     Role,
     SnapshotMeta,
+    Stage,
+    Standing,
 )
 
 
@@ -35,20 +37,34 @@ class Member:
         checker: Checker,
         *,
         eager_log: bool = False,
+        life: int = 0,
     ) -> None:
+        """With a `life`, the member's log is new, and it has to find out whether it is the first one."""
         self.config = config
+        self.founding = configuration
         self.checker = checker
         self.draw = draw
         self.eager_log = eager_log
-        self.durable = MemoryLog(SnapshotMeta(0, 0, configuration))
-        self.hard_state = HardState()
         self.synced_hard_state = HardState()
         """What survives a crash for sure; `hard_state` was written lazily and may survive."""
+        self.lost = False
+        """Its disk was lost, and it has not settled since."""
         self.reads_asked: dict[bytes, int] = {}
         self.read_states: list[ReadState] = []
         self.applied_commands: list[bytes] = []
         """What the state machine was told since the last start, snapshots not counted."""
+        self._found(life)
+
+    def _found(self, life: int) -> None:
+        self.durable = MemoryLog(SnapshotMeta(0, 0, self.founding))
+        self.hard_state = self.synced_hard_state = HardState()
+        self.standing = Standing(Stage.JOINING, life, complete=True) if life else Standing()
         self.start()
+
+    def wipe(self, life: int) -> None:
+        """Stops, loses its disk, and boots with an empty one."""
+        self.lost = True
+        self._found(life)
 
     def start(self) -> None:
         """Boots from the disk."""
@@ -60,7 +76,15 @@ class Member:
         self.unapplied: deque[Entry] = deque()
         self._led_term = 0
         self.applied_commands = []
-        self.raft = Raft(self.config, self.log, self.hard_state, self.configuration, self.applied_index, self.draw)
+        self.raft = Raft(
+            self.config,
+            self.log,
+            self.hard_state,
+            self.configuration,
+            self.applied_index,
+            self.draw,
+            self.standing,
+        )
 
     def crash(self, readys_kept: int = 0, *, keep_lazy: bool = True) -> None:
         """Stops and boots again; the first `readys_kept` unfinished writes happened to reach the disk."""
@@ -105,6 +129,9 @@ class Member:
         if ready.must_sync:
             self.synced_hard_state = self.hard_state
         _extend(self.durable, ready)
+        if ready.standing is not None:
+            self.standing = ready.standing
+            self.lost = self.lost and ready.standing.stage is not Stage.SETTLED
 
     def _install(self, snapshot: SnapshotMeta) -> None:
         self.checker.on_snapshot(self.raft, snapshot.index)

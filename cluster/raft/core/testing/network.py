@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from cluster.raft.core.config import RaftConfig
+from cluster.raft.core.recovering import LIFE_CLOCK_SHIFT
 from cluster.raft.core.testing.checker import Checker
 from cluster.raft.core.testing.member import Member
 from cluster.raft.core.types import Configuration, Message, MessageKind, Role
@@ -21,16 +22,31 @@ class Network:
         draw: Callable[[int, int], int],
         *,
         eager_log: bool = False,
+        first_start: bool = False,
     ) -> None:
+        """With `first_start` all logs are new, and nobody takes part before it has asked the others."""
+        self.lives = 0
         self.checker = Checker()
         self.members = {
-            config.member_id: Member(config, configuration, draw, self.checker, eager_log=eager_log)
+            config.member_id: Member(
+                config,
+                configuration,
+                draw,
+                self.checker,
+                eager_log=eager_log,
+                life=self.next_life() if first_start else 0,
+            )
             for config in configs
         }
         self.messages: list[Message] = []
         """On their way, oldest first."""
         self.cut: set[tuple[int, int]] = set()
         """(source, target) pairs between which everything is lost."""
+
+    def next_life(self) -> int:
+        """A number for a new log."""
+        self.lives += 1
+        return (self.lives << LIFE_CLOCK_SHIFT) + self.lives
 
     def isolate(self, member: int) -> None:
         """Cuts one member off, both ways."""

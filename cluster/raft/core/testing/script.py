@@ -3,7 +3,7 @@
 Members are numbers. Without `settle` or `tick` nothing moves; `ready`, `persist` and `deliver` move single things.
 
     group 3 learners=(4) spare=(5) prevote=false checkquorum=false messagebytes=1 uncommitted=100
-            safeguard_off=(name)
+            safeguard_off=(name) first_start=true
     campaign 1 · tick 10 [members=(1,2)] · settle
     propose 1 a b · read 1 context · transfer 1 2 · reconfigure 1 v4 l5 r2 [joint=explicit]
     ready 1        take a Ready, send what may go at once, leave the disk at work
@@ -12,16 +12,18 @@ Members are numbers. Without `settle` or `tick` nothing moves; `ready`, `persist
     deliver [1 2]  all messages on their way, or those from 1 to 2, once
     drop [1 2]     the same, lost
     isolate 1 · cut 1 2 · heal · crash 1 [kept=1] · compact 1 [trailing=2]
-    state [1 2] · log 1 · commands 1 · reads 1
+    wipe 1 [life=7]    1 loses its disk, and boots with an empty one
+    state [1 2] · log 1 · commands 1 · reads 1 · recovery [1 2]
 """
 
 from cluster.raft.core.config import RaftConfig, Safeguards
 from cluster.raft.core.configuration import ChangeKind, ConfigurationChange, MemberChange, Transition
 from cluster.raft.core.errors import ProposalDropped, ReadDropped
+from cluster.raft.core.recovering import LIFE_CLOCK_SHIFT
 from cluster.raft.core.testing.datadriven import Case
 from cluster.raft.core.testing.member import Member
 from cluster.raft.core.testing.network import Network
-from cluster.raft.core.types import Configuration, Entry, Message, MessageKind, Ready
+from cluster.raft.core.types import Configuration, Entry, Message, MessageKind, Ready, Standing, Statement
 
 _KINDS = {"v": ChangeKind.ADD_VOTER, "l": ChangeKind.ADD_LEARNER, "r": ChangeKind.REMOVE, "u": ChangeKind.UPDATE}
 
@@ -43,9 +45,20 @@ def describe_message(message: Message) -> str:
         text += f" reject hint={message.reject_hint}"
     if message.snapshot is not None:
         text += f" snapshot={message.snapshot.index}/{message.snapshot.term}"
+    if message.kind is MessageKind.JOIN_REPLY:
+        text = f"{message.source}->{message.target} {Statement(message.index).name.lower()}"
+    if message.withheld:
+        text += " withheld"
     if message.kind is not MessageKind.HEARTBEAT and message.context.isalnum():
         text += f" context={message.context.decode()}"
     return text + (f" [{', '.join(map(describe_entry, message.entries))}]" if message.entries else "")
+
+
+def describe_standing(standing: Standing) -> str:
+    """Stage, life, and whom it knows; the clock's bits of lives only."""
+    known = " ".join(f"{member}:{life >> LIFE_CLOCK_SHIFT}" for member, life in standing.known)
+    notes = "all" if standing.complete else "not all"
+    return f"{standing.stage.name.lower()} life={standing.life >> LIFE_CLOCK_SHIFT} knows {notes} ({known})"
 
 
 def describe_ready(ready: Ready) -> str:
@@ -61,6 +74,8 @@ def describe_ready(ready: Ready) -> str:
         lines.append(f"snapshot {ready.snapshot.index}/{ready.snapshot.term}")
     if ready.entries:
         lines.append("write " + ", ".join(map(describe_entry, ready.entries)))
+    if ready.standing is not None:
+        lines.append(f"standing {describe_standing(ready.standing)}")
     if ready.committed:
         lines.append("apply " + ", ".join(map(describe_entry, ready.committed)))
     lines += [f"read {state.context.decode()} at {state.index}" for state in ready.read_states]
@@ -101,7 +116,9 @@ class Script:
             for member in sorted(voters | learners | spare)
         ]
         self._draws = 0
-        self.network = Network(configs, Configuration(voters - spare, learners=learners), self._draw)
+        first_start = case.arguments.get("first_start") == ("true",)
+        configuration = Configuration(voters - spare, learners=learners)
+        self.network = Network(configs, configuration, self._draw, first_start=first_start)
         return "ok"
 
     def _draw(self, low: int, high: int) -> int:
@@ -214,6 +231,21 @@ class Script:
         member = self._member(network, case)
         member.crash(int(case.arguments.get("kept", ("0",))[0]))
         return member.raft.describe()
+
+    def _wipe(self, case: Case, network: Network) -> str:
+        member = self._member(network, case)
+        life = case.arguments.get("life")
+        member.wipe(int(life[0]) << LIFE_CLOCK_SHIFT if life is not None else network.next_life())
+        return member.raft.describe()
+
+    def _recovery(self, case: Case, network: Network) -> str:
+        lines = []
+        for member in [int(word) for word in case.words] or list(network.members):
+            raft = network.members[member].raft
+            lines.append(f"{member}: {describe_standing(raft.standing)}")
+            if raft.recovery:
+                lines.append(f"   {raft.recovery}")
+        return "\n".join(lines)
 
     def _compact(self, case: Case, network: Network) -> str:
         self._member(network, case).compact(int(case.arguments.get("trailing", ("0",))[0]))

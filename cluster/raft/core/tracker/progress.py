@@ -5,7 +5,7 @@ Three states (etcd's model of thesis 10.2.1):
 - REPLICATE: they agree; APPENDs are pipelined, `next` moves on when they are sent.
 - SNAPSHOT: what it lacks is compacted; nothing is sent until the snapshot is reported or acknowledged.
 
-Invariant: `match < next`; `match` never moves back within a term.
+Invariant: `match < next`; `match` never moves back within a term and a life of the member's log.
 """
 
 from enum import Enum
@@ -25,7 +25,10 @@ class Progress:
     """One member, seen by the leader."""
 
     __slots__ = (
+        "barrier",
+        "counts",
         "inflights",
+        "life",
         "match",
         "must_send",
         "next",
@@ -53,6 +56,21 @@ class Progress:
         """SNAPSHOT: the index of the one that is under way."""
         self.sent_commit = 0
         """The highest commit index sent; saves empty APPENDs that would tell nothing new."""
+        self.life = 0
+        """The life of its log, as its newest answer told; 0 before the first one of a term."""
+        self.counts = True
+        """False while it recovers a lost log: `match` then steers what is sent to it, and is part of no quorum."""
+        self.barrier = 0
+        """The entry that was appended for its recovery, 0 for none."""
+
+    def begin_life(self, life: int, next_index: int) -> None:
+        """The member answers with another log than before: what was known of the lost one is void."""
+        self._become(ProgressState.PROBE)
+        self.match = self.sent_commit = self.barrier = 0
+        self.next = next_index
+        self.must_send = True
+        self.life = life
+        self.counts = False
 
     def _become(self, state: ProgressState) -> None:
         self.state = state
@@ -132,6 +150,8 @@ class Progress:
             parts.append(f"snapshot={self.pending_snapshot}")
         if not self.recent_active:
             parts.append("inactive")
+        if not self.counts:
+            parts.append("withheld")
         if len(self.inflights):
             parts.append(f"inflight={len(self.inflights)}")
         return " ".join(parts)

@@ -61,12 +61,15 @@ class Tracker:
 
     def committed(self) -> int:
         """The highest index on the disks of a quorum."""
-        acknowledged = {member: progress.match for member, progress in self.progress.items()}
+        acknowledged = {member: progress.match for member, progress in self.progress.items() if progress.counts}
         return joint.committed_index(self.configuration.voters, self.configuration.voters_outgoing, acknowledged)
 
     def quorum_active(self, own_id: int) -> bool:
         """Whether a quorum, this member counted, was heard from since the last `reset_active`."""
-        active = {member: progress.recent_active or member == own_id for member, progress in self.progress.items()}
+        active = {
+            member: (progress.recent_active and progress.counts) or member == own_id
+            for member, progress in self.progress.items()
+        }
         result = joint.vote_result(self.configuration.voters, self.configuration.voters_outgoing, active)
         return result is VoteResult.WON
 

@@ -36,7 +36,8 @@ class Process:
         )
 
     def info(self) -> Info:
-        return Info("kv", "kv-1", self.role, "kv-2", {"etcd": "http://127.0.0.1:1"}, "/data")
+        parts = {"membership": {"living": 3}}
+        return Info("kv", "kv-1", self.role, "kv-2", {"etcd": "http://127.0.0.1:1"}, "/data", parts)
 
 
 async def test_readiness_follows_the_checks_and_names_them() -> None:
@@ -71,6 +72,7 @@ async def test_info_names_the_process() -> None:
         assert document["version"] == VERSION
         assert document["endpoints"] == {"etcd": "http://127.0.0.1:1"}
         assert document["data_dir"] == "/data"
+        assert document["membership"] == {"living": 3}
         assert document["uptime_s"] >= 0
         assert document["started"].endswith("+00:00")
         assert document["pid"] > 0

@@ -57,3 +57,41 @@ def test_bytes_flow_without_delay(loop_factory: Callable[[], asyncio.AbstractEve
 
     with closing(loop_factory()) as loop:
         loop.run_until_complete(scenario())
+
+
+class Datagrams(asyncio.DatagramProtocol):
+    def __init__(self) -> None:
+        self.received: asyncio.Future[tuple[bytes, tuple[str, int]]] = asyncio.get_running_loop().create_future()
+        self.failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.received.set_result((data, addr))
+
+    def error_received(self, exc: Exception) -> None:
+        if not self.failed.done():
+            self.failed.set_result(exc)
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_datagrams_flow_and_a_connected_endpoint_hears_that_nobody_listens(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def scenario() -> None:
+        net = StreamNet()
+        server, serving = await net.datagram(Datagrams, "127.0.0.1", 0)
+        assert isinstance(serving, Datagrams)
+        address = server.get_extra_info("sockname")
+        client, asking = await net.datagram(Datagrams, "127.0.0.1", 0, remote=address)
+        assert isinstance(asking, Datagrams)
+        client.sendto(b"ask")
+        assert await serving.received == (b"ask", client.get_extra_info("sockname"))
+        server.close()
+        while not asking.failed.done():
+            client.sendto(b"anyone?")
+            await asyncio.sleep(0.01)
+        assert isinstance(asking.failed.result(), ConnectionRefusedError)
+        client.close()
+        await asyncio.sleep(0)
+
+    with closing(loop_factory()) as loop:
+        loop.run_until_complete(scenario())

@@ -1,7 +1,10 @@
 """A whole member in this process, on real loopback ports."""
 
 import asyncio
+import json
 import socket
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -43,6 +46,52 @@ async def member(directory: Path, *, channelz: bool) -> AsyncIterator[grpc.aio.C
             async with asyncio.timeout(READY_S_MAX):
                 await channel.channel_ready()
             yield channel
+    finally:
+        stop.set("the test is over")
+        await serving
+
+
+def get(address: str) -> tuple[int, dict[str, Any]]:
+    try:
+        with urllib.request.urlopen(f"http://{address}", timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+async def first_answer(address: str) -> tuple[int, dict[str, Any]]:
+    async with asyncio.timeout(READY_S_MAX):
+        while True:
+            try:
+                return await asyncio.to_thread(get, address)
+            except OSError:
+                await asyncio.sleep(0.05)
+
+
+def read(address: str) -> str:
+    with urllib.request.urlopen(f"http://{address}", timeout=5) as answer:
+        return str(answer.read().decode())
+
+
+async def test_a_lone_new_member_of_three_tells_what_it_waits_for(tmp_path: Path) -> None:
+    admin = f"127.0.0.1:{free_port()}"
+    section = KvSection(
+        listen=f"127.0.0.1:{free_port()}",
+        members=tuple(f"kv-{number}=127.0.0.1:{free_port()}" for number in (1, 2, 3)),
+    )
+    config = KvConfig(node="kv-1", data_dir=str(tmp_path), admin=AdminConfig(listen=admin), kv=section)
+    stop = StopSignal()
+    serving = asyncio.create_task(serve(config, stop))
+    try:
+        status, ready = await first_answer(f"{admin}/readyz?format=json")
+        assert status == 503
+        (check,) = [check for check in ready["checks"] if check["name"] == "takes part"]
+        assert not check["ok"]
+        assert "0 of 2 answered, 2 must" in check["detail"]
+        assert (await asyncio.to_thread(get, f"{admin}/info"))[1]["role"] == "joining"
+        metrics = await asyncio.to_thread(read, f"{admin}/metrics")
+        assert "orrery_raft_joining 1.0" in metrics
+        assert "orrery_raft_recovering 0.0" in metrics
     finally:
         stop.set("the test is over")
         await serving

@@ -4,23 +4,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.raft.core.types import Configuration, Entry, EntryKind, HardState, SnapshotMeta
+from cluster.raft.core.types import Configuration, Entry, EntryKind, HardState, SnapshotMeta, Stage, Standing
 from cluster.raft.driver.records import (
     RECORD_BYTES_MAX,
     BadRecord,
     EntriesRecord,
     HardStateRecord,
     Mark,
+    StandingRecord,
     decode,
     encode_entries,
     encode_hard_state,
     encode_mark,
+    encode_standing,
 )
 
 U64 = st.integers(0, 2**64 - 1)
 MEMBERS = st.frozensets(U64, max_size=6)
 CONFIGURATIONS = st.builds(Configuration, MEMBERS, MEMBERS, MEMBERS, MEMBERS, st.booleans())
 HARD_STATES = st.builds(HardState, U64, U64, U64)
+KNOWN = st.dictionaries(U64, U64, max_size=5).map(lambda known: tuple(sorted(known.items())))
+STANDINGS = st.builds(Standing, st.sampled_from(Stage), U64, st.booleans(), KNOWN)
 
 
 @st.composite
@@ -41,6 +45,14 @@ def marks(draw: st.DrawFn) -> Mark:
 @given(U64, HARD_STATES)
 def test_hard_state_round_trip(group: int, hard_state: HardState) -> None:
     assert decode(encode_hard_state(group, hard_state)) == HardStateRecord(group, hard_state)
+
+
+@given(U64, STANDINGS)
+def test_standing_round_trip(group: int, standing: Standing) -> None:
+    decoded = decode(encode_standing(group, standing))
+    assert decoded == StandingRecord(group, standing)
+    assert isinstance(decoded, StandingRecord)
+    assert isinstance(decoded.standing.stage, Stage)
 
 
 @given(U64, entry_runs())
@@ -75,7 +87,14 @@ def test_arbitrary_bytes_decode_or_are_refused(payload: bytes) -> None:
         pass
 
 
-@given(st.one_of(marks().map(encode_mark), entry_runs().map(lambda run: next(encode_entries(1, run))[2])), st.data())
+@given(
+    st.one_of(
+        marks().map(encode_mark),
+        entry_runs().map(lambda run: next(encode_entries(1, run))[2]),
+        STANDINGS.map(lambda standing: encode_standing(1, standing)),
+    ),
+    st.data(),
+)
 def test_damaged_records_decode_or_are_refused(record: bytes, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(record) - 1))
     flipped = record[:at] + bytes([record[at] ^ data.draw(st.integers(1, 255))]) + record[at + 1 :]

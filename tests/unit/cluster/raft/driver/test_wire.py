@@ -30,6 +30,8 @@ MESSAGES = st.builds(
         U64,
         st.binary(max_size=64),
         st.none() | METAS,
+        U64,
+        st.booleans(),
     ),
 )
 

@@ -142,6 +142,16 @@ class Wire:
             protocol.connection_made(end)
         return ours, cast(asyncio.Protocol, ours.protocol)
 
+    async def datagram(
+        self,
+        protocol_factory: Callable[[], asyncio.DatagramProtocol],
+        host: str,
+        port: int,
+        *,
+        remote: tuple[str, int] | None = None,
+    ) -> tuple[asyncio.DatagramTransport, asyncio.DatagramProtocol]:
+        raise NotImplementedError("gRPC sends no datagrams")
+
 
 class Handlers(grpc.GenericRpcHandler):
     async def echo(self, request: bytes, context: Any) -> bytes:

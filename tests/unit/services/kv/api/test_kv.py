@@ -230,3 +230,17 @@ async def test_range_stream_pages_the_answer_at_one_revision(node: LocalNode) ->
         async for _ in node.kv.RangeStream(RangeRequest(key=b"a", sort_order=RangeRequest.DESCEND)):
             pass
     assert caught.value.code() == StatusCode.UNIMPLEMENTED
+
+
+async def test_a_member_that_rebuilds_answers_no_read_from_half_a_state(node: LocalNode) -> None:
+    await node.kv.Put(PutRequest(key=b"a", value=b"1"))
+    reads = (
+        node.kv.Range(RangeRequest(key=b"a", serializable=True)),
+        node.kv.Txn(TxnRequest(success=[RequestOp(request_range=RangeRequest(key=b"a", serializable=True))])),
+    )
+    await asyncio.gather(*reads)
+    passed = node.replica.read_barriers
+    node.replica.recovery = "the log was lost"
+    await node.kv.Range(RangeRequest(key=b"a", serializable=True))
+    await node.kv.Txn(TxnRequest(success=[RequestOp(request_range=RangeRequest(key=b"a", serializable=True))]))
+    assert node.replica.read_barriers == passed + 2

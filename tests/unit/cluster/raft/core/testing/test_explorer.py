@@ -19,11 +19,13 @@ SEEDS = int(os.environ.get("ORRERY_RAFT_SEEDS", "320"))
 STEPS = 5000
 SEEDS_TO_FIND_MAX = 150
 BLOCKS = 8
+WIPES = Faults(wipe=5, reconfigure=0)
 
 
 def explorer(seed: int, safeguards: Safeguards, faults: Faults | None = None) -> Explorer:
     draw = random.Random(seed)
-    size = draw.choice([1, 2, 3, 3, 3, 5])
+    # Where disks are lost, a group must be one that can do without some.
+    size = draw.choice([1, 2, 3, 3, 3, 5] if faults is None else [3, 3, 4, 5, 5, 7])
     configs = [
         RaftConfig(
             member,
@@ -55,6 +57,22 @@ def test_safe_under_faults_and_at_rest_after(block: int) -> None:
     assert applied > 40 * (SEEDS // BLOCKS)
 
 
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_safe_while_disks_are_lost(block: int) -> None:
+    # From the first start on, and many times: everybody ends up settled, with everything that was committed.
+    applied = wiped = 0
+    for seed in range(block, SEEDS // 4, BLOCKS):
+        run = explorer(seed, Safeguards(), WIPES)
+        try:
+            run.run(STEPS)
+        except (AssertionError, InvariantBroken) as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
+        applied += len(run.network.checker.applied)
+        wiped += run.wiped
+    assert applied > 20 * (SEEDS // 4 // BLOCKS)
+    assert wiped > 3 * (SEEDS // 4 // BLOCKS)
+
+
 @pytest.mark.parametrize("seed", [1721])
 def test_seeds_that_once_failed(seed: int) -> None:
     # 1721: a snapshot was installed while a newer one was on its way already.
@@ -76,9 +94,10 @@ FOUND_BY_SCENARIO = {"commit_own_term_only": "figure_8_rule_off", "confirm_reads
 @pytest.mark.parametrize("name", [field.name for field in fields(Safeguards) if field.name not in FOUND_BY_SCENARIO])
 def test_a_missing_safeguard_is_found(name: str) -> None:
     safeguards = Safeguards(**{name: False})
+    faults = WIPES if name == "recover_before_voting" else None
     for seed in range(SEEDS_TO_FIND_MAX):
         try:
-            explorer(seed, safeguards).run(STEPS)
+            explorer(seed, safeguards, faults).run(STEPS)
         except (Violation, InvariantBroken):
             return
     pytest.fail(f"{SEEDS_TO_FIND_MAX} seeds did not find that {name} is off")

@@ -1,0 +1,1 @@
+"""The lock service over kv in simulated worlds."""

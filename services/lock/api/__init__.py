@@ -1,0 +1,1 @@
+"""The protocol heads of the lock service."""

@@ -1,0 +1,101 @@
+"""What a lock process can be told; see `runtime.config` for where the values come from.
+
+`orrery` writes these keys: node, data_dir, [admin] listen, [log] level, [lock] listen, advertise, kv.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from cluster.rpc.grpc.address import split_host_port
+from services.lock.limits import QUEUE_MAX
+
+
+class AdminConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[admin]."""
+
+    listen: Annotated[
+        str,
+        Meta(
+            description="host:port of the admin port: /metrics, /healthz, /readyz, /info. It knows no passwords: keep"
+            " it off public networks."
+        ),
+    ] = "127.0.0.1:2391"
+
+
+class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[log]."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least severity that is logged.")
+    ] = "info"
+
+
+class LockSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[lock]."""
+
+    listen: Annotated[str, Meta(description="host:port that clients reach.")] = "127.0.0.1:2389"
+    advertise: Annotated[
+        str, Meta(description="host:port under which clients elsewhere reach `listen`. Empty: as `listen`.")
+    ] = ""
+    kv: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="host:port of the client ports of all kv members. With one only, its loss is the loss of all"
+            " locks.",
+            min_length=1,
+        ),
+    ] = ("127.0.0.1:2379",)
+    kv_timeout_ms: Annotated[
+        int,
+        Meta(
+            description="Milliseconds for which kv is asked, all members together, before a client is told that it"
+            " does not answer. Shorter than an election of kv, each change of its leader is seen by clients.",
+            ge=500,
+            le=60_000,
+        ),
+    ] = 5000
+    sessions_max: Annotated[
+        int,
+        Meta(
+            description="Sessions whose streams this process takes: about 15 KB each, and 13 KB for each wait.",
+            ge=1,
+            le=1_000_000,
+        ),
+    ] = 20_000
+    observers_max: Annotated[
+        int, Meta(description="Observers of elections that this process takes.", ge=1, le=1_000_000)
+    ] = 10_000
+    waiters_max: Annotated[
+        int,
+        Meta(
+            description="Places in the queue of one lock. Each process that serves one of them holds the whole queue"
+            " in memory, about 500 bytes for each.",
+            ge=1,
+            le=QUEUE_MAX - 1,
+        ),
+    ] = 4096
+    drain_ms: Annotated[
+        int,
+        Meta(
+            description="Milliseconds that clients have to go on at another process when this one stops. Those that"
+            " are late find their stream broken, and go on all the same.",
+            ge=0,
+            le=9000,
+        ),
+    ] = 2000
+
+    def __post_init__(self) -> None:
+        for address in (self.listen, *self.kv):
+            split_host_port(address)
+
+
+class LockConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A lock process."""
+
+    node: Annotated[str, Meta(description="This process's name.", min_length=1)] = "lock-1"
+    data_dir: Annotated[str, Meta(description="Not used: a lock process keeps nothing. All it knows is in kv.")] = ""
+    admin: Annotated[AdminConfig, Meta(description="The admin port.")] = AdminConfig()
+    log: Annotated[LogConfig, Meta(description="Logs.")] = LogConfig()
+    lock: Annotated[LockSection, Meta(description="The service.")] = LockSection()

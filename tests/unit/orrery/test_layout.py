@@ -1,0 +1,57 @@
+import tomllib
+
+import pytest
+
+from orrery.errors import OperatorError
+from orrery.layout import configuration, node_of, nodes_of, with_needs
+from orrery.services import SERVICES
+from orrery.state import ClusterDirectory, ClusterState, NodeState
+from orrery.status import environment
+from runtime.config import load
+from services.kv.config import KvConfig
+from services.lock.config import LockConfig
+
+
+def cluster() -> ClusterState:
+    names = ("kv-1", "kv-2", "kv-3", "lock-1", "lock-2")
+    nodes = {name: NodeState(name.partition("-")[0]) for name in names}
+    return ClusterState("127.0.0.1", 20000, "standard", "token", nodes)
+
+
+def test_services_come_behind_what_they_need() -> None:
+    assert with_needs(["lock"]) == ["kv", "lock"]
+    assert with_needs(["lock", "kv"]) == ["kv", "lock"]
+    assert with_needs(list(SERVICES)) == with_needs(with_needs(list(SERVICES)))
+
+
+def test_no_two_nodes_share_a_port() -> None:
+    ports = [port for node in nodes_of(cluster()) for port in node.ports.values()]
+    assert len(ports) == len(set(ports))
+    assert node_of(cluster(), "lock-2").ports == {"client": 20060, "admin": 20062}
+    assert node_of(cluster(), "lock-2").endpoints == {"lock": "127.0.0.1:20060", "admin": "http://127.0.0.1:20062"}
+    with pytest.raises(OperatorError, match="there are: kv-1"):
+        node_of(cluster(), "lock-9")
+
+
+def test_each_process_understands_its_file(tmp_path: object) -> None:
+    directory, state = ClusterDirectory(str(tmp_path)), cluster()
+    text = configuration(directory, state, node_of(state, "kv-2"))
+    members = ("kv-1=127.0.0.1:20001", "kv-2=127.0.0.1:20011", "kv-3=127.0.0.1:20021")
+    kv = load(KvConfig, text, {})
+    assert (kv.node, kv.kv.members, kv.kv.peer_listen, kv.kv.cluster_token) == (
+        "kv-2",
+        members,
+        "127.0.0.1:20011",
+        "token",
+    )
+    text = configuration(directory, state, node_of(state, "lock-1"))
+    assert "peer_listen" not in tomllib.loads(text)["lock"]
+    lock = load(LockConfig, text, {})
+    assert (lock.node, lock.lock.listen) == ("lock-1", "127.0.0.1:20050")
+    assert lock.lock.kv == ("127.0.0.1:20000", "127.0.0.1:20010", "127.0.0.1:20020")
+
+
+def test_clients_are_told_where_the_services_are() -> None:
+    told = environment(cluster())
+    assert told["ORRERY_LOCK_ENDPOINTS"] == "127.0.0.1:20050,127.0.0.1:20060"
+    assert told["ETCDCTL_ENDPOINTS"].count("http://") == 3
