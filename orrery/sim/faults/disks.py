@@ -156,8 +156,8 @@ class Wipe(Nemesis):
 class BitRot(Nemesis):
     """One bit of a closed segment of a member's log has turned over, and the member is started on it.
 
-    It must refuse to run: that is not a torn tail. Healing turns the bit back, as a repair from elsewhere would. Does
-    nothing where no member has a closed segment.
+    It must not serve from it: that is no torn tail. Healing turns the bit back where the file is still there and
+    nothing runs, as a repair from elsewhere would. Does nothing where no member has a closed segment.
     """
 
     name = "bit-rot"
@@ -184,9 +184,7 @@ class BitRot(Nemesis):
         rotten, self.rotten = self.rotten, None
         if rotten is None:
             return
-        if rotten.process is not None:
-            rotten.kill()
-        if self._path in rotten.disk.paths():
+        if rotten.process is None and self._path in rotten.disk.paths():
             rotten.tell(f"bit {self._bit} of {self._path} turned back")
             rotten.disk.flip_bit(self._path, self._bit)
         _boot(cluster, [rotten])

@@ -15,7 +15,7 @@ from cluster.raft.core.errors import InvariantBroken
 from cluster.raft.driver.errors import ReplicaCorrupted
 from cluster.rpc.engine import create_channel
 from orrery.sim.faults import restore
-from orrery.sim.kv.observer import CLIENT_PORT, Observer
+from orrery.sim.kv.observer import ADMIN_PORT, CLIENT_PORT, Observer
 from orrery.sim.setting import Contradiction
 from runtime import Runtime, SyncFailed
 from runtime.process import StopSignal
@@ -141,6 +141,17 @@ class KvCluster:
         except TimeoutError as error:
             raise Contradiction("liveness", f"nobody has led for {self.patience_s} s") from error
 
+    async def whole(self) -> None:
+        """Waits until every member takes part: none is down, or rebuilds what it lost. Raises Contradiction."""
+        try:
+            async with asyncio.timeout(self.patience_s):
+                while True:
+                    if await self.observer.all_take_part(self.members):
+                        return
+                    await asyncio.sleep(ASK_AGAIN_S)
+        except TimeoutError as error:
+            raise Contradiction("liveness", f"a member does not take part after {self.patience_s} s") from error
+
     def heal(self) -> None:
         """Ends every fault, and boots what is down."""
         restore(self)
@@ -150,7 +161,7 @@ class KvCluster:
         return KvConfig(
             node=name,
             data_dir="the simulated disk",
-            admin=AdminConfig(listen="0.0.0.0:2381"),
+            admin=AdminConfig(listen=f"0.0.0.0:{ADMIN_PORT}"),
             kv=KvSection(
                 listen=f"0.0.0.0:{CLIENT_PORT}",
                 advertise=f"{name}:{CLIENT_PORT}",

@@ -28,9 +28,11 @@ from orrery.sim.faults import (
     SlowDisk,
     SlowNetwork,
     SwizzleClog,
+    Wipe,
     harass,
 )
 from orrery.sim.kv.cluster import KvCluster
+from orrery.sim.setting import Contradiction
 from storage.wal.wal import AFTER_WRITE, BEFORE_REMOVE, BEFORE_SEGMENT, BEFORE_WRITE
 
 Faults: TypeAlias = Callable[[KvCluster], Awaitable[None]]
@@ -40,8 +42,12 @@ FAULTS_S = 30.0
 """How long things are broken, about."""
 STEADY_S = 2.0
 """Of traffic between a leader's election and the first fault, and between two faults."""
-REFUSED_S_MAX = 5.0
+NOTICED_S_MAX = 3.0
 """How long a member may take to find out that its log is damaged."""
+CONDEMNED = "/condemned-"
+"""In the path of what was put aside."""
+ROTS = 3
+WIPES = 4
 DRIFT_MAX = 0.02
 """A worse clock than this may end a lease before its time (orrery.checkers.lease)."""
 EVERYTHING: tuple[Callable[[], Nemesis], ...] = (
@@ -114,16 +120,32 @@ async def depose(cluster: KvCluster) -> None:
 
 
 async def rot(cluster: KvCluster) -> None:
-    """Bits turn over in closed segments, at one member after another. Each must refuse to run until they are mended."""
-    for _ in range(4):
+    """Bits turn over in closed segments, at one member after another. Each must put its log aside and rebuild it."""
+    for _ in range(ROTS):
         await _steady(cluster)
         nemesis = BitRot()
-        async with nemesis.on(cluster):
-            rotten = nemesis.rotten
-            if rotten is not None:
-                await asyncio.sleep(REFUSED_S_MAX)
-                if rotten.process is not None or rotten not in cluster.corrupted:
-                    raise AssertionError(f"{rotten.name} runs on a damaged log")
+        await nemesis.strike(cluster)
+        rotten = nemesis.rotten
+        if rotten is not None:
+            await asyncio.sleep(NOTICED_S_MAX)
+            if rotten not in cluster.corrupted and not any(CONDEMNED in path for path in rotten.disk.paths()):
+                raise Contradiction("corruption", f"{rotten.name} runs on a damaged log")
+        await nemesis.heal(cluster)
+        await cluster.whole()
+
+
+async def wipe(cluster: KvCluster) -> None:
+    """A minority loses its disks, again and again; in between somebody else dies, too, and keeps its disk."""
+    random = cluster.world.random
+    for _ in range(WIPES):
+        await cluster.whole()
+        await asyncio.sleep(random.uniform(0.5, STEADY_S))
+        async with Wipe().on(cluster):
+            await asyncio.sleep(random.uniform(0, 2))
+        await asyncio.sleep(random.uniform(0, 1))
+        async with random.choice((Kill, Pause, OneWayCut))().on(cluster):
+            await asyncio.sleep(random.uniform(0, 3))
+    await cluster.whole()
 
 
 async def _steady(cluster: KvCluster) -> None:

@@ -1,6 +1,7 @@
 """A host of its own that asks members how they are. Faults leave its links alone, unless they heal everything."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 
 import grpc
@@ -13,8 +14,24 @@ from runtime import Runtime
 from runtime.sim import SimHost, World
 
 CLIENT_PORT = 2379
+ADMIN_PORT = 2381
 STATUS_S = 0.5
 """How long a member may take to say how it is."""
+
+
+class _Answer(asyncio.Protocol):
+    """All that an admin port answers to one question."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_result(self.data)
 
 
 class Observer:
@@ -26,6 +43,17 @@ class Observer:
 
     async def statuses(self, members: Sequence[SimHost]) -> list[StatusResponse | None]:
         """What each says; None: it does not answer."""
+        runtime = await self._boot()
+        tasks = [self.host.spawn(_ask(runtime, member.name), name=f"ask {member.name}") for member in members]
+        return [await task for task in tasks]
+
+    async def all_take_part(self, members: Sequence[SimHost]) -> bool:
+        """Whether each leads or follows: none is down, or rebuilds what it lost."""
+        runtime = await self._boot()
+        tasks = [self.host.spawn(_role(runtime, member.name), name=f"ask {member.name}") for member in members]
+        return all([await task in ("leader", "follower") for task in tasks])
+
+    async def _boot(self) -> Runtime:
         if self._runtime is None:
             booted = self._runtime = asyncio.get_running_loop().create_future()
 
@@ -34,9 +62,7 @@ class Observer:
                 await asyncio.Event().wait()
 
             self.host.boot(main)
-        runtime = await self._runtime
-        tasks = [self.host.spawn(_ask(runtime, member.name), name=f"ask {member.name}") for member in members]
-        return [await task for task in tasks]
+        return await self._runtime
 
 
 async def _ask(runtime: Runtime, member: str) -> StatusResponse | None:
@@ -47,3 +73,15 @@ async def _ask(runtime: Runtime, member: str) -> StatusResponse | None:
         return None
     finally:
         await channel.close()
+
+
+async def _role(runtime: Runtime, member: str) -> str:
+    try:
+        async with asyncio.timeout(STATUS_S):
+            transport, protocol = await runtime.net.connect(_Answer, member, ADMIN_PORT)
+            assert isinstance(protocol, _Answer)
+            transport.write(b"GET /info HTTP/1.1\r\nhost: kv\r\nconnection: close\r\n\r\n")
+            answer = await protocol.done
+            return str(json.loads(answer.partition(b"\r\n\r\n")[2])["role"])
+    except (OSError, TimeoutError, ValueError):
+        return ""

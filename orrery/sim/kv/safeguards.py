@@ -80,7 +80,7 @@ _PATCHES: dict[str, Callable[[], AbstractContextManager[object]]] = {
 }
 """Safeguards that are no fields of Raft's."""
 
-SEGMENT_BYTES = 16 << 10
+SEGMENT_BYTES = 4 << 10
 """Of the log, so that half a minute fills several."""
 APPEND_BYTES = 32
 """Of entries in one message, so that catching up takes several."""

@@ -28,10 +28,18 @@ from orrery.sim.faults import (
 from orrery.sim.histories import Histories
 from orrery.sim.kv.cluster import KvCluster, Shape
 from orrery.sim.kv.convergence import converge
-from orrery.sim.kv.faults import DRIFT_MAX, Faults, depose, held, rot, swarm
+from orrery.sim.kv.faults import DRIFT_MAX, Faults, depose, held, rot, swarm, wipe
 from orrery.sim.kv.mix import Mix
 from orrery.sim.kv.safeguards import SAFEGUARDS, lacking
-from orrery.sim.kv.traps import double_vote, figure_8, last_word, long_tail, stale_candidate, sudden_darkness
+from orrery.sim.kv.traps import (
+    double_vote,
+    figure_8,
+    last_word,
+    long_tail,
+    stale_candidate,
+    sudden_darkness,
+    wiped_voter,
+)
 from orrery.sim.kv.workload import Workload
 from orrery.sim.setting import Contradiction, Setting
 from runtime.sim import Limits, SwarmOptions, World
@@ -89,7 +97,8 @@ def kv_setting(
 REGISTERS = Mix({"put": 2.0, "get": 2.0}, pause_s=0.1, groups=1, watchers=0, lists=0, locks=0, leases=0)
 """Little, and fast: what lacks is to show, not to be searched for."""
 LEASES = dataclasses.replace(REGISTERS, registers=0, leases=2)
-CROWD = dataclasses.replace(REGISTERS, weights={"put": 3.0, "get": 1.0}, registers=6)
+CROWD = dataclasses.replace(REGISTERS, registers=6, groups=2)
+WRITERS = dataclasses.replace(REGISTERS, weights={"put": 3.0, "get": 1.0}, registers=6)
 SHORT_TERMS = Shape(members=5, tick_ms=20, election_ms=200)
 
 
@@ -132,14 +141,17 @@ SETTINGS = {
     "kv-slow-disk": kv_setting(held(SlowDisk, lambda: SlowDisk("leader", factor=500))),
     "kv-bad-disk": kv_setting(held(FailingSync, FullDisk, lambda: FailingSync("leader"), hold_s=2.0)),
     "kv-clocks": kv_setting(held(_drift, lambda: ClockStep("all"), ClockStep)),
-    "kv-bit-rot": kv_setting(rot),
-    "kv-darkness": _trap(sudden_darkness, SwarmOptions(sync_latency_s=0.1)),
+    "kv-bit-rot": kv_setting(rot, shape=Shape()),
+    "kv-wipe": kv_setting(wipe),
+    "kv-wipe-5": kv_setting(wipe, members=5),
+    "kv-darkness": _trap(sudden_darkness, SwarmOptions(sync_latency_s=0.1), mix=CROWD),
     "kv-stale-candidate": _trap(stale_candidate, CALM),
+    "kv-wiped-voter": _trap(wiped_voter, CALM),
     "kv-double-vote": _trap(double_vote, SwarmOptions(latency_s=0.01), shape=SHORT_TERMS),
-    "kv-last-word": _trap(last_word, SwarmOptions(latency_s=0.02, sync_latency_s=0.1)),
+    "kv-last-word": _trap(last_word, SwarmOptions(latency_s=0.02, sync_latency_s=0.1), mix=CROWD),
     "kv-long-tail": _trap(long_tail, CALM, shape=Shape(members=5)),
     "kv-leases": _trap(held(_kill_leader, IsolateLeader, hold_s=1.0), CALM, mix=LEASES),
     "kv-lease-clocks": _trap(held(lambda: ClockStep("all"), ClockStep), CALM, mix=LEASES),
-    "kv-figure-8": _trap(figure_8, SwarmOptions(latency_s=0.02, latency_sigma=0.0), mix=CROWD, shape=SHORT_TERMS),
+    "kv-figure-8": _trap(figure_8, SwarmOptions(latency_s=0.02, latency_sigma=0.0), mix=WRITERS, shape=SHORT_TERMS),
 }
 """By the names in `orrery/sim/scenarios.py`."""

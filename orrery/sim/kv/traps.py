@@ -88,6 +88,30 @@ async def long_tail(cluster: KvCluster) -> None:
         await asyncio.sleep(random.uniform(0.2, 1.0))
 
 
+async def wiped_voter(cluster: KvCluster) -> None:
+    """Who acknowledged the last writes loses its disk, and the leader vanishes as it comes back: the third member,
+    which was behind, may be elected by one that knows nothing any more."""
+    random, net = cluster.world.random, cluster.world.net
+    for _ in range(ROUNDS):
+        await cluster.whole()
+        leader = await cluster.settled()
+        wiped, behind = random.sample([member for member in cluster.members if member is not leader], 2)
+        behind.tell("falls behind")
+        near = [host.name for host in (leader, wiped, *cluster.clients)]
+        net.partition([behind.name], near)
+        await asyncio.sleep(random.uniform(0.5, 1.5))
+        wiped.kill()
+        wiped.wipe()
+        leader.tell("is cut off")
+        net.partition([leader.name], [host.name for host in (wiped, behind, *cluster.clients)])
+        net.mend(behind.name, wiped.name)
+        for client in cluster.clients:
+            net.mend(behind.name, client.name)
+        cluster.boot(wiped)
+        await asyncio.sleep(random.uniform(2.5, 4))
+        net.heal()
+
+
 async def figure_8(cluster: KvCluster) -> None:
     """Figure 8 of Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm", 2014, with five members.
 

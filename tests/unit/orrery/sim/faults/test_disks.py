@@ -94,6 +94,7 @@ def test_only_closed_segments_rot_and_are_turned_back(play: Play) -> None:
             flipped = [path for path in member.disk.paths() if any(member.disk.content(path))]
             assert len(flipped) == 1
             assert flipped[0] in closed_segments(member.disk)
+            member.kill()
         assert not any(any(member.disk.content(path)) for path in member.disk.paths())
         assert member.lives == 3
 
