@@ -15,7 +15,7 @@ FOR_EVER = 1 << 62
 
 
 class Unlawful(Contradiction):
-    """The lock service did what it must not, by what kv kept of it."""
+    """The lock service did what it must not."""
 
     def __init__(self, text: str) -> None:
         super().__init__("audit", text)
