@@ -8,14 +8,14 @@ STAMPS := $(VENV)/.stamps
 PROTOS := $(shell find proto -name '*.proto' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down test lint types format proto lock clients conformance chaos bench-kv bench-rpc bench-lock base-image wheels image compose-test ci clean
+.PHONY: help setup up down test sim sim-determinism sim-safeguards lint types format proto lock clients conformance chaos bench-kv bench-rpc bench-lock bench-storage peers soak-storage base-image wheels image compose-test ci clean
 
 # What the image stands on. Where no registry of images can be reached: make base-image wheels image BASE=orrery-base:local
 BASE ?= python:3.11-slim
 IMAGE ?= orrery:local
 
 help: ## show what each target does
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMPS)/proto ## make the virtual environment, install the locked dependencies, generate the stubs
 
@@ -47,6 +47,22 @@ down: setup ## stop the local cluster
 
 test: setup ## the fast tests: unit, property and simulation
 	@$(BIN)/python -m pytest -q
+
+# How many seeds of each scenario `make sim` plays.
+SEEDS ?= 1..4
+
+sim: setup ## play every scenario (SEEDS=1..4), each seed twice, and every safeguard taken away
+	@failed=; for scenario in $$($(BIN)/python -c 'from orrery.sim.scenarios import SCENARIOS; print(*SCENARIOS)'); do \
+	  echo; echo "$$scenario"; \
+	  $(BIN)/orrery sim run --scenario $$scenario --seeds $(SEEDS) || failed="$$failed $$scenario"; \
+	done; test -z "$$failed" || { echo "sim: failed:$$failed" >&2; exit 1; }
+	@$(MAKE) --no-print-directory sim-determinism sim-safeguards
+
+sim-determinism: setup ## 50 seeds of kv, each in two processes with different hash seeds: equal traces
+	@$(BIN)/orrery sim determinism --scenario kv --seeds 1..50
+
+sim-safeguards: setup ## takes one safeguard after another away; a judge must find a seed that shows it
+	@$(BIN)/orrery sim safeguards
 
 lint: setup ## ruff, and import-linter for the floors
 	@$(BIN)/ruff check --quiet .
@@ -94,6 +110,23 @@ bench-kv: setup ## what three nodes carry: Orrery, Orrery on grpcio, etcd (needs
 
 bench-rpc: setup ## the RPC engines side by side: table and plot in build/bench-rpc (needs h2load)
 	@$(BIN)/python -m bench.rpc
+
+peers: build/peers/.stamp ## make the environment of other people's storage engines, for bench-storage
+
+build/peers/.stamp: requirements/peers.lock
+	@echo "peers: installing other people's storage engines"
+	@rm -rf build/peers && mkdir -p build
+	@$(PYTHON) -m venv build/peers
+	@build/peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+bench-storage: setup peers ## the storage engines beside RocksDB and LMDB: table and plot in build/bench-storage (KEYS=1000000)
+	@$(BIN)/python -m bench.storage $(if $(KEYS),--keys $(KEYS))
+
+soak-storage: setup ## a million keys of random operations on the engines, against a dict (minutes)
+	@$(BIN)/python -m bench.soak_storage
+	@$(BIN)/python -m bench.soak_storage --keys 300000 --wal --tiered
+	@$(BIN)/python -m bench.storage.soak btree
 
 bench-lock: setup ## what a lock costs: Orrery, and etcd's recipe in Python on etcd (needs etcd-server to compare)
 	@$(BIN)/python -m bench.lock

@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Callable
 
-from orrery.sim import kv_cluster
+from orrery.sim.play import play as play_seed
 from runtime import Runtime
 from runtime.sim import Outcome, Schedule, SimLoop, SwarmOptions, World, run
 
@@ -101,7 +101,7 @@ def main() -> None:
         callbacks(schedule)
     show("echo", lambda: run(1, echo_scenario, options=SwarmOptions()))
     for seed in (1, 2, 9):
-        show(f"kv {seed}", lambda seed=seed: kv_cluster.play(seed))  # type: ignore[misc]
+        show(f"kv {seed}", lambda seed=seed: play_seed("kv", seed).outcome)  # type: ignore[misc]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from orrery.btree.command import add_btree
 from orrery.checkers.command import add_check
+from orrery.lsm.command import add_lsm
 from orrery.sim.command import add_sim
 
 DATA_DIR = ".orrery"
@@ -40,6 +42,10 @@ def _run(command: str, options: dict[str, object]) -> int:
         from orrery.serve import serve
 
         return serve(**options)  # type: ignore[arg-type]  # names and types are those of _parser
+    if command == "btree":
+        from orrery.btree.command import btree
+
+        return btree(**options)  # type: ignore[arg-type]  # names and types are those of add_btree
     if command == "check":
         from orrery.checkers.command import check
 
@@ -48,6 +54,10 @@ def _run(command: str, options: dict[str, object]) -> int:
         from orrery.sim.command import sim
 
         return sim(**options)  # type: ignore[arg-type]  # names and types are those of add_sim
+    if command == "lsm":
+        from orrery.lsm.command import lsm
+
+        return lsm(**options)  # type: ignore[arg-type]  # names and types are those of add_lsm
     from orrery import commands
     from orrery.errors import OperatorError
     from orrery.terminal import complain
@@ -123,8 +133,10 @@ def _parser() -> argparse.ArgumentParser:
 
     health = add("health", "exit 0 when a process is ready, for health checks", cluster=False)
     health.add_argument("--admin", metavar="HOST:PORT", help="its admin port (default: $ORRERY_ADMIN__LISTEN)")
+    add_btree(lambda name, text: add(name, text, cluster=False))
     add_check(lambda name, text: add(name, text, cluster=False))
     add_sim(lambda name, text: add(name, text, cluster=False))
+    add_lsm(lambda name, text: add(name, text, cluster=False))
     add("version", "print the version", cluster=False)
     return parser
 

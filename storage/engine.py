@@ -176,3 +176,8 @@ class Corruption(OSError):
         super().__init__(f"{path}: corrupt at offset {offset}: {what}")
         self.path = path
         self.offset = offset
+        self.what = what
+
+    def __reduce__(self) -> tuple[type["Corruption"], tuple[str, int, str]]:
+        # It may come from another process; OSError would be made anew from its text alone.
+        return Corruption, (self.path, self.offset, self.what)

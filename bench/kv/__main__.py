@@ -1,8 +1,9 @@
 """What a three-node store carries: `python -m bench.kv [--load xl] [--out DIRECTORY]`, or `make bench-kv`.
 
 Method: `etcdctl check perf` (Debian's etcd-client), 60 seconds of puts of 1 KiB by its own clients, against three
-processes on loopback: Orrery on its own RPC engine, Orrery on grpcio, and Debian's etcd-server; one after another on
-the same machine, each from nothing. Every member shares the machine's cores with the load.
+processes on loopback: Orrery with its records in memory, in the LSM engine and in the B+tree, Orrery on grpcio, and
+Debian's etcd-server; one after another on the same machine, each from nothing. Every member shares the machine's cores
+with the load.
 
 Figures: acknowledged writes a second and the slowest request as etcdctl saw them; CPU seconds and resident memory of
 each member when the load ended. Their ratios in the same run are the claims.
@@ -31,9 +32,9 @@ START_S_MAX = 60.0
 
 
 class Members:
-    """Three kv processes by `orrery serve`, on one RPC engine."""
+    """Three kv processes by `orrery serve`."""
 
-    def __init__(self, folder: Path, engine: str) -> None:
+    def __init__(self, folder: Path, rpc_engine: str, engine: str) -> None:
         base = free_port_base()
         self.client_addresses = addresses(base, 0)
         peers = addresses(base, 1)
@@ -46,7 +47,7 @@ class Members:
                 f'node = "{node}"\ndata_dir = "{folder / node}"\n'
                 f'[admin]\nlisten = "{addresses(base, 2)[index]}"\n'
                 f'[kv]\nlisten = "{self.client_addresses[index]}"\nmembers = {json.dumps(members)}\n'
-                f'rpc_engine = "{engine}"\n'
+                f'rpc_engine = "{rpc_engine}"\nengine = "{engine}"\n'
             )
             with (folder / f"{node}.log").open("wb") as log:
                 self._processes[node] = subprocess.Popen(
@@ -115,22 +116,30 @@ def _writes(endpoints: str, environment: dict[str, str]) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.kv", description=__doc__.splitlines()[0])
     parser.add_argument("--load", choices=["s", "m", "l", "xl"], default="xl", help="etcdctl's (default: %(default)s)")
+    parser.add_argument("--systems", nargs="+", metavar="NAME", help="measure these only (default: all)")
     parser.add_argument("--out", type=Path, default=Path("build/bench-kv"), help="where results.json goes")
     options = parser.parse_args()
     if shutil.which("etcdctl") is None:
         print("bench-kv: etcdctl not found: apt-get install etcd-client", file=sys.stderr)
         return 2
-    systems: list[tuple[str, Callable[[Path], Members | EtcdCluster]]] = [
-        ("orrery", lambda folder: Members(folder, "orrery")),
-        ("orrery on grpcio", lambda folder: Members(folder, "grpcio")),
-    ]
+    systems: dict[str, Callable[[Path], Members | EtcdCluster]] = {
+        "orrery": lambda folder: Members(folder, "orrery", "memory"),
+        "orrery on lsm": lambda folder: Members(folder, "orrery", "lsm"),
+        "orrery on btree": lambda folder: Members(folder, "orrery", "btree"),
+        "orrery on grpcio": lambda folder: Members(folder, "grpcio", "memory"),
+    }
     if shutil.which("etcd") is not None:
-        systems.append(("etcd", EtcdCluster))
+        systems["etcd"] = EtcdCluster
     else:
         print("bench-kv: etcd left out, not found: apt-get install etcd-server", file=sys.stderr)
+    if options.systems:
+        unknown = set(options.systems) - set(systems)
+        if unknown:
+            parser.error(f"no such system: {', '.join(sorted(unknown))}; there are {', '.join(systems)}")
+        systems = {name: systems[name] for name in options.systems}
     results = []
     with tempfile.TemporaryDirectory(prefix="orrery-bench-") as folder:
-        for system, start in systems:
+        for system, start in systems.items():
             print(f"{system}: a minute of load ...", file=sys.stderr, flush=True)
             with ExitStack() as stack:
                 cluster = start(Path(folder) / system.replace(" ", "-"))
@@ -144,7 +153,9 @@ def main() -> int:
         rss = " ".join(str(megabytes) for megabytes in result.rss_mb)
         print(f"{result.system:18} {result.writes_per_s:9} {result.slowest_s:7.2f} s  {cpu:22} {rss}")
     for other in results[1:]:
-        print(f"orrery carries {results[0].writes_per_s / other.writes_per_s:.2f}x what {other.system} does")
+        print(
+            f"{results[0].system} carries {results[0].writes_per_s / other.writes_per_s:.2f}x what {other.system} does"
+        )
     return 0
 
 

@@ -2,7 +2,8 @@
 
 from xml.sax.saxutils import escape
 
-COLOURS = {"ours": "#2f6fb0", "grpc.aio": "#c98b2b", "grpc sync": "#8a8a8a"}
+COLOURS = {"ours": "#2f6fb0", "btree": "#2f6fb0", "lsm": "#4a9a5b", "lsm+wal": "#8cc49a", "grpc.aio": "#c98b2b"}
+"""Ours and the one they are measured by; every other is grey."""
 ROW, BAR, LEFT, WIDTH = 20, 15, 250, 900
 
 

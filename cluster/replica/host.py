@@ -26,7 +26,7 @@ from typing import TypeVar
 
 from cluster.raft.core import Witnesses
 from cluster.raft.driver import HostOptions, PeerTransport, RaftHost
-from cluster.replica.interface import StateMachine
+from cluster.replica.interface import DurableState, StateMachine
 from cluster.replica.replica import Replica
 from runtime import Runtime
 
@@ -36,8 +36,10 @@ ResultT = TypeVar("ResultT")
 class ReplicaHost:
     """All replicas of a process. `raft` is the driver underneath, with its counters and groups."""
 
-    def __init__(self, raft: RaftHost, voters: Sequence[int]) -> None:
+    def __init__(self, raft: RaftHost, voters: Sequence[int], *, may_rebuild: bool) -> None:
         self.raft = raft
+        self.may_rebuild = may_rebuild
+        """Whether what is lost here can be had from the other members."""
         self._voters = tuple(voters)
 
     @staticmethod
@@ -61,20 +63,25 @@ class ReplicaHost:
         if member_id not in voters:
             raise ValueError(f"member {member_id} is not among the voters {sorted(voters)}")
         options = options or HostOptions()
+        may_rebuild = Witnesses.of(len(voters)).spares > 0 and options.safeguards.recover_before_voting
         raft = await RaftHost.open(
             runtime,
             directory,
             member_id=member_id,
             transport=transport,
             options=options,
-            may_rebuild=Witnesses.of(len(voters)).spares > 0 and options.safeguards.recover_before_voting,
+            may_rebuild=may_rebuild,
             observe_sync=observe_sync,
         )
-        return ReplicaHost(raft, voters)
+        return ReplicaHost(raft, voters, may_rebuild=may_rebuild)
 
-    async def replica(self, group_id: int, state_machine: StateMachine[ResultT]) -> Replica[ResultT]:
-        """Opens one group. The state machine must be empty: it is restored from the newest snapshot here."""
-        replica = Replica(state_machine, self.raft)
+    async def replica(
+        self, group_id: int, state_machine: StateMachine[ResultT], durable: DurableState | None = None
+    ) -> Replica[ResultT]:
+        """Opens one group. A state machine without `durable` must be empty: it is restored from the newest snapshot
+        here. One with it holds what `durable` found, and is restored only when the log begins after that.
+        """
+        replica = Replica(state_machine, self.raft, durable)
         replica.bind(await self.raft.add_group(group_id, replica, voters=self._voters))
         return replica
 

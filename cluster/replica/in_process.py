@@ -11,13 +11,13 @@ No time passes by itself: `tick` lets it pass on every host, and `drive` and `un
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar
 
 from cluster.raft.driver import HostOptions, InMemoryNetwork
 from cluster.replica.host import ReplicaHost
-from cluster.replica.interface import StateMachine
+from cluster.replica.interface import DurableState, StateMachine
 from cluster.replica.replica import Replica
 from runtime import Runtime
 
@@ -38,9 +38,11 @@ class InProcessCluster(Generic[ResultT]):
         machine_factory: Callable[[], StateMachine[ResultT]],
         runtimes: Mapping[int, Runtime],
         *,
+        open_stored: Callable[[Runtime], Awaitable[tuple[StateMachine[ResultT], DurableState]]] | None = None,
         options: HostOptions | None = None,
         groups: Sequence[int] = (1,),
     ) -> None:
+        """With `open_stored`, each boot opens state machines that keep their state on the member's disk."""
         self.network = InMemoryNetwork()
         self.hosts: dict[int, ReplicaHost] = {}
         """The hosts that are up."""
@@ -48,6 +50,7 @@ class InProcessCluster(Generic[ResultT]):
         """State machines by member and group."""
         self._replicas: dict[tuple[int, int], Replica[ResultT]] = {}
         self._factory = machine_factory
+        self._open_stored = open_stored
         self._runtimes = runtimes
         self._options = replace(options or HostOptions(), tick_s=None)
         self._groups = tuple(groups)
@@ -70,8 +73,12 @@ class InProcessCluster(Generic[ResultT]):
             options=self._options,
         )
         for group in self._groups:
-            machine = self._factory()
-            self._replicas[member, group] = await host.replica(group, machine)
+            durable = None
+            if self._open_stored is None:
+                machine = self._factory()
+            else:
+                machine, durable = await self._open_stored(self._runtimes[member])
+            self._replicas[member, group] = await host.replica(group, machine, durable)
             self.machines[member, group] = machine
         self.hosts[member] = host
         self.runs[member] = asyncio.create_task(host.run(), name=f"host-{member}")

@@ -66,6 +66,45 @@ class StateMachine(Protocol[ResultT]):
         ...
 
 
+class DurableState(Protocol):
+    """The disk under a state machine that keeps its state there. The Raft log is its write-ahead log (DESIGN 4).
+
+    What `apply` changed and what `record` is told after it become durable together or not at all, and never before
+    what came earlier. After a crash the state is that of some `record`, and the log is applied from there.
+    """
+
+    @property
+    def index(self) -> int:
+        """The log index of the state that was found at opening; 0 when there was none."""
+        ...
+
+    @property
+    def note(self) -> bytes:
+        """What `record` was told with it."""
+        ...
+
+    def record(self, index: int, note: bytes) -> None:
+        """Ends a turn: everything applied until now belongs to `index`, and `note` to it."""
+        ...
+
+    async def restored(self, index: int, note: bytes) -> None:
+        """The state was replaced by the one at `index`: makes that durable in place of the old one."""
+        ...
+
+    async def persist(self) -> None:
+        """Makes everything recorded so far durable. Raises OSError."""
+        ...
+
+    @property
+    def must_pause(self) -> bool:
+        """Whether nothing more should be applied until `pause` has returned."""
+        ...
+
+    async def pause(self) -> None:
+        """Waits until the disk has caught up. Raises OSError."""
+        ...
+
+
 class Leadership(NamedTuple):
     """Who leads, as far as this replica knows."""
 

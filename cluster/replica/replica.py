@@ -16,6 +16,7 @@ from cluster.raft.core import ProposalDropped
 from cluster.raft.core.types import NO_NODE, Entry, ReadState, Role, Stage
 from cluster.raft.driver import Group, RaftHost
 from cluster.replica.interface import (
+    DurableState,
     Leadership,
     NoLeader,
     Overloaded,
@@ -60,11 +61,15 @@ class _Pending(Generic[ResultT]):
 class Replica(Generic[ResultT]):
     """A `Replicated` over one group of a host. Made by `ReplicaHost.replica`."""
 
-    def __init__(self, state_machine: StateMachine[ResultT], host: RaftHost) -> None:
+    def __init__(
+        self, state_machine: StateMachine[ResultT], host: RaftHost, durable: DurableState | None = None
+    ) -> None:
+        """Raises ValueError when what `durable` found is not ours."""
         self._machine = state_machine
+        self._durable = durable
         self._host = host
         self._group: Group | None = None
-        self._sessions = SessionTable()
+        self._sessions = SessionTable.decode(durable.note) if durable is not None and durable.index else SessionTable()
         self._member_id = host.member_id
         self._incarnation = host.incarnation
         self._sequence = 0
@@ -208,8 +213,8 @@ class Replica(Generic[ResultT]):
         self._taken = []
 
     def take_reads(self) -> list[bytes]:
-        """The context of the next round of reads, when there is a leader to ask."""
-        return self._reads.start() if self._reads.waiting and self.group.core.leader != NO_NODE else []
+        """The contexts of rounds of reads to ask for, when there is a leader to ask."""
+        return self._reads.start() if self._reads.due and self.group.core.leader != NO_NODE else []
 
     def apply(self, entries: Sequence[Entry]) -> None:
         """Applies each command that was not applied before, and gives callers of this replica their results."""
@@ -230,10 +235,13 @@ class Replica(Generic[ResultT]):
         if self._sessions.incarnation(own) > incarnation:
             self._outlive_earlier_lives()
         if not commands:
+            # The table may have changed; without a command that is not worth a write, and happens again after a crash.
             return
         results = self._machine.apply(commands)
         if len(results) != len(commands):
             raise ValueError(f"the state machine gave {len(results)} results for {len(commands)} commands")
+        if self._durable is not None:
+            self._durable.record(entries[-1].index, self._sessions.encode())
         pending_map = self._pending
         for position, sequence in owners:
             pending = pending_map.pop(sequence, None)
@@ -258,21 +266,46 @@ class Replica(Generic[ResultT]):
             if close is not None:
                 close()
 
-    async def restore(self, chunks: AsyncIterator[bytes]) -> None:
+    async def restore(self, chunks: AsyncIterator[bytes], index: int) -> None:
         """Takes the session table, and hands the rest to the state machine."""
         table = SessionTable.decode(await anext(chunks, b""))
         await self._machine.restore(chunks)
         self._sessions = table
+        if self._durable is not None:
+            await self._durable.restored(index, table.encode())
         for sequence, pending in list(self._pending.items()):
             if pending.attempts and table.applied(self._member_id, self._incarnation, sequence):
                 self._fail(sequence, ProposalTimeout("applied, but the result came only as part of a snapshot"))
         if table.incarnation(self._member_id) > self._incarnation:
             self._outlive_earlier_lives()
 
+    @property
+    def stored_index(self) -> int | None:
+        """See GroupMachine."""
+        return None if self._durable is None else self._durable.index
+
+    async def persist(self) -> None:
+        """See GroupMachine."""
+        if self._durable is not None:
+            # What was applied since the last command changed nothing, but the log may be cut off behind it.
+            if not self.group.state_is_ahead:
+                self._durable.record(self.group.core.applied_index, self._sessions.encode())
+            await self._durable.persist()
+
+    @property
+    def must_pause(self) -> bool:
+        """See GroupMachine."""
+        return self._durable is not None and self._durable.must_pause
+
+    async def pause(self) -> None:
+        """See GroupMachine."""
+        if self._durable is not None:
+            await self._durable.pause()
+
     def reads_ready(self, states: Sequence[ReadState]) -> None:
         """See GroupMachine."""
         self._reads.confirmed(states, self.group.core.applied_index)
-        if self._reads.waiting:
+        if self._reads.due:
             self._host.schedule(self.group)
 
     def progressed(self) -> None:

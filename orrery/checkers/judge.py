@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from orrery.checkers.history import History
 from orrery.checkers.kv import kv_problems
+from orrery.checkers.lease import judge_lease
 from orrery.checkers.linearizability import Budget, Linearization, linearize
 from orrery.checkers.list_append import judge_list_append
 from orrery.checkers.lock import judge_lock
@@ -17,6 +18,7 @@ from orrery.checkers.revisions import check_revisions, told_revisions
 from orrery.checkers.shrink import as_anomaly, failing_prefix, smallest_failing_part
 from orrery.checkers.verdict import Anomaly, Limits, Verdict
 from orrery.checkers.watch import judge_watch
+from orrery.checkers.witness import is_explained, seen_revisions
 
 _SHRUNK_MAX = 3
 """Of the problems that fail, only so many are shrunk; of the others the shortest failing prefix is told."""
@@ -33,8 +35,10 @@ def judge(
             model, register_problems(history, with_cas=model == "cas-register"), [], limits, monotonic_s
         )
     elif model == "kv":
+        seen = seen_revisions(history)
+        anomalies = check_revisions(told_revisions(history))
         verdict = _linearizable(
-            model, kv_problems(history), check_revisions(told_revisions(history)), limits, monotonic_s
+            model, kv_problems(history), anomalies, limits, monotonic_s, lambda problem: is_explained(problem, seen)
         )
     elif model == "list-append":
         verdict = judge_list_append(history, limits)
@@ -44,6 +48,8 @@ def judge(
         verdict = judge_watch(history, limits)
     elif model == "lock":
         verdict = judge_lock(history, limits)
+    elif model == "lease":
+        verdict = judge_lease(history, limits)
     else:
         raise ValueError(f"unknown model {model!r}; there are {', '.join(MODELS)}")
     return replace(verdict, elapsed_s=monotonic_s() - started_s)
@@ -54,6 +60,8 @@ def guess_model(history: History) -> str | None:
     names = {operation.f for operation in history.operations}
     if "watch" in names:
         return "watch"
+    if names & {"grant", "attach", "keepalive", "revoke", "look"}:
+        return "lease"
     if names & {"acquire", "release", "fenced-write", "renew"}:
         return "lock"
     if names & {"send", "poll", "drain"}:
@@ -74,6 +82,7 @@ def _linearizable(
     anomalies: list[Anomaly],
     limits: Limits,
     monotonic_s: Callable[[], float],
+    is_explained_at_sight: Callable[[Problem], bool] = lambda problem: False,
 ) -> Verdict:
     budget = Budget(limits, monotonic_s)
     operations = sum(len(problem.items) for problem in problems)
@@ -82,6 +91,8 @@ def _linearizable(
     unknown: list[tuple[Problem, Linearization]] = []
     # Short ones first: when time runs out, most have been judged.
     for problem in sorted(problems, key=lambda problem: len(problem.items)):
+        if is_explained_at_sight(problem):
+            continue
         found = linearize(problem, budget)
         if found.answer == "no":
             failed.append(problem)
@@ -93,7 +104,8 @@ def _linearizable(
             anomalies.append(as_anomaly(*shrink(problem, budget)))
         parts = [f"not linearizable in {len(failed)} of {len(problems)} parts"] if failed else []
         others = len(anomalies) - min(len(failed), limits.anomalies_max)
-        parts += [f"{others} contradictions between the store's revisions"] if others else []
+        between = "a contradiction" if others == 1 else f"{others} contradictions"
+        parts += [f"{between} between the store's revisions"] if others else []
         summary = "; ".join(parts)
         anomalies.sort(key=lambda anomaly: len(anomaly.operations))
         return Verdict(

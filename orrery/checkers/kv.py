@@ -298,6 +298,9 @@ def kv_problems(history: History) -> list[Problem]:
 
     first_key: dict[int, str] = {}
     for operation in history.operations:
+        if operation.f == "watch":
+            # For the judge of watches, who reads the same history.
+            continue
         keys = [canonical(key) for key in keys_of(operation)]
         for key in keys:
             parents.setdefault(key, key)

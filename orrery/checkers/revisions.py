@@ -29,7 +29,7 @@ def told_revisions(history: History) -> list[Told]:
     """All that is told, in the order of invocations. Raises ModelMismatch."""
     told = []
     for operation in history.operations:
-        if operation.outcome != "ok":
+        if operation.outcome != "ok" or operation.f == "watch":
             continue
         places = {canonical(key): place for place, key in enumerate(keys_of(operation))}
         call = parse_call(operation, places)

@@ -5,9 +5,10 @@ The history holds the changes in the format of `kv` (`put`, `delete`, `cas`, `tx
 - `f` "watch", invoked with `{"key": k}` or `{"prefix": p}` or neither for everything, `"from"` the first revision
   wanted (absent: only what comes after the watch was made), and `"id"`: watches of one process with the same id are
   one watch that was broken and resumed.
-- Completed, with `ok` or `info`, with `{"events": [...], "revision": r, "compacted": c}`. An event is
+- Completed, with `ok` or `info`, with `{"events": [...], "revision": r, "compacted": c, "since": s}`. An event is
   `{"type": "put" or "delete", "key", "value", "revision"}`; `revision` is how far the watch surely was (a progress
-  notification), by default the last event's; `compacted` that it was ended because history up to `c` is gone.
+  notification), by default the last event's; `compacted` that it was ended because history up to `c` is gone; `since`
+  the revision at which a watch without `from` was made: from there on, it owes everything.
 """
 
 from bisect import bisect_left
@@ -89,6 +90,7 @@ def judge_watch(history: History, limits: Limits) -> Verdict:
         anomalies += _check_complete(sessions, changes)
         anomalies += _check_resumed(sessions)
     anomalies += _check_agreement(watches)
+    anomalies += _check_once(watches, changes)
     told = sum(len(watch.events) for watch in watches)
     judged = len([watch for watch in watches if watch.events or watch.until >= 0])
     good = f"{told} events of {len(watches)} watches: in order, each once, none missing"
@@ -149,9 +151,12 @@ def _parse(operation: Operation) -> Watch:
     request = _object(operation, operation.input)
     answer = _object(operation, operation.output) if operation.outcome != "fail" else {}
     events = _events(operation, answer.get("events"))
-    until, start, compacted = (
-        _integer(operation, value) for value in (answer.get("revision"), request.get("from"), answer.get("compacted"))
+    until, start, compacted, since = (
+        _integer(operation, value)
+        for value in (answer.get("revision"), request.get("from"), answer.get("compacted"), answer.get("since"))
     )
+    if not start and since is not None:
+        start = since + 1
     key, prefix = request.get("key"), request.get("prefix")
     if prefix is not None and not isinstance(prefix, str):
         raise ModelMismatch(operation, "a prefix is a string")
@@ -281,7 +286,8 @@ def _check_complete(sessions: list[Watch], changes: _Changes) -> list[Anomaly]:
                 change = f"{_value(value)} for {key} at revision {revision} ({writer.f} of {writer.lines})"
                 text = f"{watch.name} told everything up to revision {watch.until} but {change}"
                 anomalies.append(_anomaly("missed", text, watch, writer))
-        reached = max(reached, watch.until)
+        # What is gone for good is owed by none of those that follow.
+        reached = max(reached, watch.until, watch.compacted)
     return anomalies
 
 
@@ -314,6 +320,26 @@ def _check_agreement(watches: list[Watch]) -> list[Anomaly]:
                     f"{other.name} {_value(value)}"
                 )
                 anomalies.append(_anomaly("disagreement", text, watch, other.operation))
+    return anomalies
+
+
+def _check_once(watches: list[Watch], changes: _Changes) -> list[Anomaly]:
+    """What was asked for once is told at one revision only: a command that is sent again must not be done again."""
+    anomalies = []
+    told: dict[Change, dict[int, Watch]] = defaultdict(dict)
+    for watch in watches:
+        for event in watch.events:
+            if event.value != _ABSENT:
+                told[event.key, event.value].setdefault(event.revision, watch)
+    for change, revisions in told.items():
+        asked = changes.open.get(change, [])
+        # A change whose revision is known is `wrong-event` or `phantom` anywhere else.
+        if asked and len(revisions) > len(asked) and not revisions.keys() & changes.by_revision.keys():
+            key, value = change
+            where = " and ".join(map(str, sorted(revisions)))
+            watch = revisions[max(revisions)]
+            text = f"{watch.name} told {value} for {key} at revisions {where}, asked for by {asked[0].lines} only"
+            anomalies.append(_anomaly("applied-twice", text, watch, asked[0]))
     return anomalies
 
 

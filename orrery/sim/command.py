@@ -23,10 +23,10 @@ ASKED_WRONGLY = 2
 def add_sim(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
     """Declares the command. Imports no simulator, since every `orrery` command comes by here."""
     actions = add("sim", "play clusters in simulated worlds, each from a seed").add_subparsers(
-        dest="action", metavar="run|replay", required=True
+        dest="action", metavar="run|replay|determinism|safeguards", required=True
     )
 
-    def action(name: str, text: str) -> argparse.ArgumentParser:
+    def action(name: str, text: str, *, lacking: bool = True) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = actions.add_parser(
             name,
             help=text,
@@ -34,7 +34,8 @@ def add_sim(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
             epilog="Scenarios: " + "; ".join(f"{key}: {what}" for key, what in SCENARIOS.items()) + ".",
         )
         parser.add_argument("--scenario", choices=SCENARIOS, default="kv", help="what is played (default: %(default)s)")
-        parser.add_argument("--without", metavar="SAFEGUARD", default="", help="boot members that lack it")
+        if lacking:
+            parser.add_argument("--without", metavar="SAFEGUARD", default="", help="boot members that lack it")
         parser.add_argument("--data-dir", metavar="DIR", help="taken as by every command; nothing is kept there")
         return parser
 
@@ -51,12 +52,26 @@ def add_sim(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
         help="of real time, after which no further seed is begun; with no seeds said, from 1 on",
     )
     run.add_argument("--json", action="store_true", help="an object a seed, a line each, for scripts")
+    run.add_argument(
+        "--histories", metavar="DIR", help="write what clients saw into new files there, before it is judged"
+    )
 
     replay = action("replay", "play a seed again, and show its trace: a column a host")
     replay.add_argument("seed", metavar="SEED", type=_seed)
     replay.add_argument("--host", metavar="H", action="append", default=[], help="only this one; may be said again")
     replay.add_argument("--out", metavar="FILE", help="write there; a name in .svg gets a Lamport diagram")
     replay.add_argument("--steps", action="store_true", help="a line a step of the loop: compare two runs by diff")
+
+    twice = action("determinism", "play seeds in two processes at once, and compare what they come to", lacking=False)
+    twice.add_argument("--seeds", metavar="A..B", type=_seeds, default=range(1, 51), help="default: 1..50")
+
+    proofs = actions.add_parser(
+        "safeguards",
+        help="take one safeguard after another away, and hunt the seed that shows it",
+        description="Take one safeguard after another away, and hunt the seed that shows it.",
+    )
+    proofs.add_argument("--seeds", metavar="A..B", type=_seeds, default=range(1, 201), help="default: 1..200")
+    proofs.add_argument("--without", metavar="SAFEGUARD", default="", help="only this one")
 
 
 def _seed(text: str) -> int:
@@ -86,19 +101,21 @@ def _minutes(text: str) -> float:
 
 def sim(
     action: str,
-    scenario: str,
-    without: str,
-    data_dir: str | None,
-    seed: int | None,
+    scenario: str = "kv",
+    without: str = "",
+    data_dir: str | None = None,
+    seed: int | None = None,
     seeds: range | None = None,
     minutes: float | None = None,
     json: bool = False,
     host: list[str] | None = None,
     out: str | None = None,
     steps: bool = False,
+    histories: str | None = None,
 ) -> int:
     """Plays. A simulated cluster keeps nothing, so `data_dir` is not looked at."""
     import logging
+    from pathlib import Path
 
     from orrery.terminal import complain
 
@@ -113,12 +130,34 @@ def sim(
         if action == "replay":
             assert seed is not None
             return _replay(scenario, without, seed, host or [], out, steps=steps)
+        if action == "determinism":
+            from orrery.sim.determinism import determinism
+
+            return determinism(scenario, seeds or SEEDS)
+        if action == "safeguards":
+            from orrery.sim.kv.proofs import PROOFS
+            from orrery.sim.safeguards import safeguards as prove
+
+            return prove([proof for proof in PROOFS if without in ("", proof.safeguard)], seeds or SEEDS)
         from orrery.sim.hunt import hunt
 
         chosen = range(seed, seed + 1) if seed is not None else seeds
         if chosen is None:
             chosen = SEEDS if minutes is None else range(1, SEED_MAX)
-        return hunt(scenario, chosen, without=without, minutes=minutes, as_json=json)
+        try:
+            return hunt(
+                scenario,
+                chosen,
+                without=without,
+                minutes=minutes,
+                as_json=json,
+                histories_dir=None if histories is None else Path(histories),
+            )
+        except OSError as error:
+            if error.filename is None:
+                raise
+            complain(f"{error.filename}: {error.strerror}")
+            return ASKED_WRONGLY
     finally:
         logging.disable(before)
 

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from orrery.checkers.history import canonical
 from orrery.sim.play import Play, commit, play
@@ -32,8 +33,19 @@ class Totals:
         )
 
 
-def hunt(scenario: str, seeds: range, *, without: str, minutes: float | None, as_json: bool) -> int:
-    """Plays every seed, or begins none any more after some minutes. Returns 0 when all passed, else 1."""
+def hunt(
+    scenario: str,
+    seeds: range,
+    *,
+    without: str,
+    minutes: float | None,
+    as_json: bool,
+    histories_dir: Path | None = None,
+) -> int:
+    """Plays every seed, or begins none any more after some minutes. Returns 0 when all passed, else 1.
+
+    Raises OSError when histories cannot be written.
+    """
     totals = Totals()
     one = len(seeds) == 1
     begun_s = time.monotonic()
@@ -42,7 +54,7 @@ def hunt(scenario: str, seeds: range, *, without: str, minutes: float | None, as
             if minutes is not None and totals.seeds and totals.took_s >= minutes * 60:
                 break
             before_s = time.monotonic()
-            played = play(scenario, seed, without=without)
+            played = play(scenario, seed, without=without, histories_dir=histories_dir)
             now_s = time.monotonic()
             totals.seeds += 1
             totals.virtual_s += played.outcome.virtual_s
@@ -86,6 +98,8 @@ def tell(played: Play) -> None:
         return
     print(f"\nThe last events:\n{played.story}\n\n{played.traceback}")
     print(f"{played.failure}\n")
+    for path in played.histories:
+        print(f"history: {path}")
     _tell_replay([played])
 
 
@@ -101,9 +115,15 @@ def _tell_totals(totals: Totals, *, as_json: bool) -> None:
         return
     if totals.failures:
         rows = [
-            (str(play.outcome.seed), play.verdict, f"{play.outcome.virtual_s:.3f}", _shortened(play.failure))
+            (
+                str(play.outcome.seed),
+                play.verdict,
+                play.checker or "-",
+                f"{play.outcome.virtual_s:.3f}",
+                _shortened(play.failure),
+            )
             for play in totals.failures
         ]
-        print("\n" + table(("SEED", "VERDICT", "AT_S", "FAILURE"), rows, sys.stdout) + "\n")
+        print("\n" + table(("SEED", "VERDICT", "CHECKER", "AT_S", "FAILURE"), rows, sys.stdout) + "\n")
         _tell_replay(totals.failures)
     print(f"\n{totals}")

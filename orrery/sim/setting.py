@@ -1,10 +1,23 @@
 """What `orrery sim` needs to know of a scenario."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from runtime.sim import Limits, Scenario, SwarmOptions
+from orrery.sim.histories import Histories
+from runtime.sim import Limits, SwarmOptions, World
+
+Scenario: TypeAlias = Callable[[World, Histories], Awaitable[None]]
+"""Plays in a world, and records what clients see. It judges what it looks at itself; histories are judged after it."""
+
+
+class Contradiction(AssertionError):
+    """What a correct cluster cannot do. `checker` names who found it out."""
+
+    def __init__(self, checker: str, text: str) -> None:
+        super().__init__(text)
+        self.checker = checker
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,3 +28,10 @@ class SimClock:
     def step(self, seconds: float) -> None:
         """Sets the wall clock forward or back, as an operator or NTP does."""
         self._wall_s += seconds
+
+    def drift(self, rate: float) -> None:
+        """Lets both readings go at another rate from now on."""
+        kept_s = self._loop.virtual_s * (self._rate - rate)
+        self._wall_s += kept_s
+        self._start_s += kept_s
+        self._rate = rate

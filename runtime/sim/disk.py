@@ -132,6 +132,15 @@ class SimDisk:
         """What a file holds now, without an operation."""
         return bytes(self._file(path).current)
 
+    def paths(self) -> list[str]:
+        """Every file, sorted, without an operation."""
+        return sorted(path for path, inode in self._entries.items() if inode is not None)
+
+    @property
+    def used_bytes(self) -> int:
+        """What counts against `capacity_bytes`."""
+        return sum(len(inode.current) for inode in self._inodes())
+
     async def open(self, path: str, *, create: bool = False) -> "SimFile":
         """See `runtime.Disk.open`."""
         interrupted = await self._operation()
@@ -264,7 +273,7 @@ class SimDisk:
             failure = OSError(errno.EIO, "simulated write error")
         if self.capacity_bytes is not None:
             growth = max(0, offset + fits - len(inode.current))
-            free = self.capacity_bytes - sum(len(other.current) for other in self._inodes())
+            free = self.capacity_bytes - self.used_bytes
             if growth > free:
                 fits -= growth - max(0, free)
                 failure = OSError(errno.ENOSPC, "No space left on device")

@@ -2,8 +2,8 @@
 
 While a world runs, the standard library's clocks, entropy, threads and sockets are replaced by functions that raise
 Leak and name the caller. A few libraries that may ask for the time get virtual time instead: what they do with it
-(a log record's time) decides nothing. Modules that took a function by `from time import time` before are not seen;
-what they leak shows as different traces of the same seed, if it matters.
+(a log record's time) decides nothing. Process ids are those of simulated lives. Modules that took a function by
+`from time import time` before are not seen; what they leak shows as different traces of the same seed, if it matters.
 """
 
 import contextlib
@@ -23,6 +23,9 @@ from runtime.sim.loop import SimLoop
 
 MAY_ASK_THE_TIME = ("logging", "prometheus_client", "concurrent.futures", "threading", "warnings", "_pytest", "pytest")
 """Packages that get virtual time."""
+
+PID_MIN = 1000
+"""Every life of every host has a process id of its own, from this one on: the world's."""
 
 _CLOCKS: tuple[tuple[str, float], ...] = (
     ("time", EPOCH_S),
@@ -57,6 +60,7 @@ def guarded(loop: SimLoop) -> Iterator[None]:
         replace(time, name, _clock(loop, f"time.{name}", start_s, nanoseconds=False))
         replace(time, f"{name}_ns", _clock(loop, f"time.{name}_ns", start_s, nanoseconds=True))
     replace(time, "sleep", _forbidden(loop, "time.sleep"))
+    replace(os, "getpid", lambda: PID_MIN + loop.current.index)
     replace(os, "urandom", _forbidden(loop, "os.urandom"))
     for name in ("uuid1", "uuid4"):
         replace(uuid, name, _forbidden(loop, f"uuid.{name}"))

@@ -48,7 +48,9 @@ class SimHost:
         self._loop = world.loop
         clocks = world.stream("clock", name)
         options = world.options
-        self.rate = 1.0 + clocks.uniform(-options.clock_drift_max, options.clock_drift_max)
+        self.rate_at_first = 1.0 + clocks.uniform(-options.clock_drift_max, options.clock_drift_max)
+        """What the seed made of this host's clocks."""
+        self.rate = self.rate_at_first
         """Seconds of this host's clocks in one second of virtual time."""
         self.clock = SimClock(
             world.loop,
@@ -132,6 +134,22 @@ class SimHost:
             raise RuntimeError(f"{self.name} runs")
         self.tell("disk wiped")
         self.disk = self._new_disk()
+
+    def drift(self, rate: float) -> None:
+        """Changes the rate of this host's clocks, the loop's time of its process included.
+
+        Nothing jumps. Timers that are set keep their moment. Raises ValueError when time would stand or run back.
+        """
+        if rate <= 0:
+            raise ValueError(f"a clock cannot run at {rate}")
+        if rate == self.rate:
+            return
+        self.tell(f"clocks run at {rate:.6f}")
+        self.rate = rate
+        self.clock.drift(rate)
+        if self.process is not None:
+            self.process.offset_s += self._loop.virtual_s * (self.process.rate - rate)
+            self.process.rate = rate
 
     def tell(self, what: str) -> None:
         """Puts an event into the trace."""

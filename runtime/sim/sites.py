@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from runtime import buggify, failpoints
 
@@ -39,6 +39,20 @@ class Sites:
 
         failpoints.arm(name, hit)
 
+    def watch(self, name: str, hit: "Callable[[SimHost], None]") -> None:
+        """Calls `hit(host)` whenever any host passes the failpoint `name`. Raises FailpointError."""
+
+        def passed() -> None:
+            host = self._world.loop.current.host
+            if host is not None:
+                hit(cast("SimHost", host))
+
+        failpoints.arm(name, passed)
+
+    def disarm(self, name: str) -> None:
+        """Makes the failpoint `name` a place like any other again. Raises FailpointError."""
+        failpoints.arm(name, _nothing)
+
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
         """Answers for `runtime.buggify` while the block runs."""
@@ -61,3 +75,7 @@ class Sites:
         self.fired[site] = self.fired.get(site, 0) + 1
         self._world.trace.tell(self._world.virtual_s, self._world.loop.current.name, f"buggify {site}")
         return True
+
+
+def _nothing() -> None:
+    pass

@@ -101,6 +101,10 @@ class World:
         """Time since the start of the run."""
         return self.loop.virtual_s
 
+    def tell(self, what: str) -> None:
+        """Puts an event that belongs to no host into the trace."""
+        self.trace.tell(self.loop.virtual_s, "world", what)
+
     def outcome(self) -> Outcome:
         """What the run has come to so far."""
         counters = self.net.counters

@@ -122,6 +122,16 @@ class KvSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = "3.6.0"
 
+    engine: Annotated[
+        Literal["memory", "lsm", "btree"],
+        Meta(
+            description="Where the records are kept. memory: in the process, read back at each start from the log and"
+            " the newest snapshot. lsm, btree: in an engine on the disk: memory holds the keys and a cache only."
+            " Members may differ. From memory to another it may be changed at any start; otherwise only with an empty"
+            " data directory."
+        ),
+    ] = "memory"
+
     rpc_engine: Annotated[
         Literal["orrery", "grpcio"],
         Meta(

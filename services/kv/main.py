@@ -30,12 +30,13 @@ from runtime.tasks import TaskScope
 from services.kv.api.calls import RequestLimits
 from services.kv.api.http import HttpHead, HttpSettings, http_limits
 from services.kv.api.peer import GrpcLeaderLink
+from services.kv.backend.engines import open_state
 from services.kv.config import KvConfig
 from services.kv.data_directory import claim
 from services.kv.identity import Identity, identify
 from services.kv.metrics import KvMetrics, RebuildMetrics, RoundTrips, sync_times
-from services.kv.node import KvNode, NodeSettings, new_state_machine
-from services.kv.state_machine import Result
+from services.kv.node import KvNode, NodeSettings
+from services.kv.state_machine import KvStateMachine, Result
 
 GROUP = 1
 """The one Raft group of kv."""
@@ -114,8 +115,11 @@ class _Process:
             ),
             observe_sync=sync_times(registry),
         )
-        machine = new_state_machine()
-        replica = await host.replica(GROUP, machine)
+        durable = None
+        if kv.engine != "memory":
+            durable = await open_state(kv.engine, runtime, keep=host.raft.knows(GROUP), replaceable=host.may_rebuild)
+        machine = KvStateMachine(backend=durable)
+        replica = await host.replica(GROUP, machine, durable)
         client_url = f"http://{kv.advertise or kv.listen}"
         node = KvNode(
             machine,
@@ -177,6 +181,9 @@ class _Process:
                 node.stop_streams()
                 await asyncio.gather(pages.close(DRAIN_S), clients.stop(DRAIN_S))
                 await host.stop()
+                if durable is not None:
+                    # What is flushed now need not be applied again at the next start.
+                    await durable.persist()
                 await peers.stop(0)
                 scope.cancel()
         finally:
@@ -186,6 +193,8 @@ class _Process:
             for channel in self._channels.values():
                 await channel.close()
             await admin.stop()
+            if durable is not None:
+                await durable.close()
 
     def _client_heads(self, node: KvNode, registry: CollectorRegistry) -> tuple[aio.Server, HttpConnections]:
         """What the client port serves: gRPC, and HTTP/1.1 for the JSON gateway and etcd's pages.

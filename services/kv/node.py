@@ -37,7 +37,6 @@ from services.kv.lease.lessor import LeaderLink, Lessor, LessorTimes, ttl_min_s
 from services.kv.reclaimer import Reclaimer
 from services.kv.state_machine import KvStateMachine, Result
 from services.kv.watch.hub import WatchHub
-from storage.memory import MemoryEngine
 
 _log = logging.getLogger(__name__)
 
@@ -58,8 +57,8 @@ class NodeSettings:
 
 
 def new_state_machine() -> KvStateMachine:
-    """An empty state machine on the engine that kv runs on."""
-    return KvStateMachine(MemoryEngine)
+    """An empty state machine that keeps everything in memory."""
+    return KvStateMachine()
 
 
 class KvNode:

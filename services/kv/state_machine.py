@@ -20,7 +20,7 @@ from services.kv.checks import check_delete_range, check_put, check_txn
 from services.kv.mvcc import transactions
 from services.kv.mvcc.leases import TTL_MAX_S, Lease, LeaseTable
 from services.kv.mvcc.snapshots import read_snapshot, write_snapshot
-from services.kv.mvcc.store import Change, Store
+from services.kv.mvcc.store import Change, Records, Store
 from services.kv.refusals import (
     LEASE_EXISTS,
     LEASE_NOT_FOUND,
@@ -29,7 +29,7 @@ from services.kv.refusals import (
     Refusal,
     Refused,
 )
-from storage.engine import Engine
+from storage.memory import MemoryEngine
 
 Result: TypeAlias = Message | Refusal | None
 """What a command yields: etcd's answer with `header.revision` set, a refusal, or None where nobody asks."""
@@ -64,13 +64,41 @@ class Observer(Protocol):
         ...
 
 
+class Backend(Protocol):
+    """A disk on which the state is kept."""
+
+    @property
+    def store(self) -> Store:
+        """The store that was found, or an empty one."""
+        ...
+
+    @property
+    def members(self) -> dict[int, MemberAttributes]:
+        """What was known of the members."""
+        ...
+
+    async def read_snapshot(self, chunks: AsyncIterator[bytes]) -> tuple[Store, dict[int, MemberAttributes]]:
+        """A new store and members, which count from now on. Raises ValueError, and has then changed nothing."""
+        ...
+
+    def lease_changed(self, lease_id: int) -> None:
+        """A lease was granted, has ended, or was given another time."""
+        ...
+
+    def member_changed(self, member_id: int) -> None:
+        """A member told something about itself."""
+        ...
+
+
 class KvStateMachine:
     """A `cluster.replica.interface.StateMachine` whose results are of type `Result`."""
 
-    def __init__(self, engine_factory: Callable[[], Engine]) -> None:
+    def __init__(self, engine_factory: Callable[[], Records] = MemoryEngine, *, backend: Backend | None = None) -> None:
+        """A state in memory, empty, in an engine of the factory; or the one that `backend` found on its disk."""
         self._engine_factory = engine_factory
-        self.store = Store(engine_factory(), LeaseTable())
-        self.members: dict[int, MemberAttributes] = {}
+        self._backend = backend
+        self.store = Store(engine_factory(), LeaseTable()) if backend is None else backend.store
+        self.members: dict[int, MemberAttributes] = {} if backend is None else backend.members
         """By member id: what each member told about itself."""
         self.applied_index = 0
         self._observers: list[Observer] = []
@@ -98,7 +126,9 @@ class KvStateMachine:
         for index, data in commands:
             results.append(self._apply_one(data))
             self.applied_index = index
-        self.store.reclaim(RECLAIM_RECORDS_PER_COMMAND * len(commands))
+        if self._backend is None:
+            # On a disk garbage is removed after the turn that made it: see TurnRecords.delete.
+            self.store.reclaim(RECLAIM_RECORDS_PER_COMMAND * len(commands))
         if self._changes:
             changes, self._changes = self._changes, []
             for observer in self._observers:
@@ -111,7 +141,10 @@ class KvStateMachine:
 
     async def restore(self, chunks: AsyncIterator[bytes]) -> None:
         """Replaces the whole state. Raises ValueError, and has then changed nothing."""
-        self.store, self.members = await read_snapshot(self._engine_factory(), chunks)
+        if self._backend is None:
+            self.store, self.members = await read_snapshot(self._engine_factory(), chunks)
+        else:
+            self.store, self.members = await self._backend.read_snapshot(chunks)
         for observer in self._observers:
             observer.restored()
 
@@ -170,6 +203,8 @@ class KvStateMachine:
             return LEASE_EXISTS
         lease = Lease(request.ID, max(1, request.TTL))
         self.store.leases.add(lease)
+        if self._backend is not None:
+            self._backend.lease_changed(lease.id)
         for observer in self._observers:
             observer.lease_granted(lease)
         response = LeaseGrantResponse(ID=lease.id, TTL=lease.ttl_s)
@@ -195,6 +230,8 @@ class KvStateMachine:
                 lease = self.store.leases.get(checkpoint.ID)
                 if lease is not None:
                     lease.remaining_ttl_s = max(0, min(checkpoint.remaining_TTL, lease.ttl_s))
+                    if self._backend is not None:
+                        self._backend.lease_changed(lease.id)
         return None
 
     def _lessor_epoch(self, command: Command) -> Result:
@@ -209,6 +246,8 @@ class KvStateMachine:
         attributes = command.member_attributes
         if attributes.id in self.members or len(self.members) < MEMBERS_MAX:
             self.members[attributes.id] = attributes
+            if self._backend is not None:
+                self._backend.member_changed(attributes.id)
         return None
 
     def _end_lease(self, lease_id: int) -> bool:
@@ -220,6 +259,8 @@ class KvStateMachine:
         for key in sorted(lease.keys):
             transaction.delete(key)
         self.store.leases.remove(lease_id)
+        if self._backend is not None:
+            self._backend.lease_changed(lease_id)
         self._changes += transaction.commit()
         for observer in self._observers:
             observer.lease_ended(lease_id)

@@ -60,7 +60,10 @@ class Layer(Protocol):
 
     @property
     def range_deletes(self) -> list[tuple[bytes, bytes]]:
-        """Ranges (low, high) that are deleted from all *older* layers; what the layer itself holds stays."""
+        """Ranges (low, high) that are deleted from all *older* layers; what the layer itself holds stays.
+
+        They ascend, and neither overlap nor touch (`key_ranges.coalesce`).
+        """
         ...
 
     def find(self, key: bytes) -> Entry | Silence:

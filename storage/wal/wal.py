@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from runtime.clock import Clock
 from runtime.disk import Disk, File, SyncFailed
@@ -227,7 +228,7 @@ class Wal:
             if self._flusher is not None:
                 await asyncio.wait([self._flusher])
             if self._failure is None and self._marked_offset != self._offset:
-                await self._guarded(self._write_mark(sync=True))
+                await self._guarded(partial(self._write_mark, sync=True))
             await self._file.close()
         if self._failure is not None:
             raise self._failure
@@ -235,7 +236,17 @@ class Wal:
     def _start_flusher(self) -> None:
         self._clear_timer()
         if self._flusher is None and self._failure is None and not self._closing:
-            self._flusher = asyncio.get_running_loop().create_task(self._guarded(self._flush()), name="wal-flush")
+            self._start(self._flush, "wal-flush")
+
+    def _start(self, work: Callable[[], Coroutine[object, None, None]], name: str) -> None:
+        self._flusher = asyncio.get_running_loop().create_task(self._guarded(work), name=name)
+        self._flusher.add_done_callback(self._flusher_done)
+
+    def _flusher_done(self, flusher: "asyncio.Task[None]") -> None:
+        if self._flusher is flusher:
+            # Cancelled before its first step, as when a loop shuts down: nobody else would tell those who wait.
+            self._flusher = None
+            self._poison(SyncFailed(5, "the log's writer was stopped before it began"))
 
     def _set_timer(self, delay_s: float, callback: Callable[[], None]) -> None:
         self._clear_timer()
@@ -246,12 +257,12 @@ class Wal:
             self._timer.cancel()
             self._timer = None
 
-    async def _guarded(self, work: Coroutine[object, None, None]) -> None:
+    async def _guarded(self, work: Callable[[], Coroutine[object, None, None]]) -> None:
         """Runs disk work; whatever ends it early poisons the log."""
         failure = SyncFailed(5, "the log's writer was stopped in the midst of its work")
         finished = False
         try:
-            await work
+            await work()
             finished = True
         except SyncFailed as error:
             failure = error
@@ -288,8 +299,7 @@ class Wal:
     def _start_marking(self) -> None:
         self._timer = None
         if self._flusher is None and self._failure is None and not self._closing:
-            loop = asyncio.get_running_loop()
-            self._flusher = loop.create_task(self._guarded(self._mark_and_flush()), name="wal-mark")
+            self._start(self._mark_and_flush, "wal-mark")
 
     async def _mark_and_flush(self) -> None:
         if self._marked_offset != self._offset:

@@ -33,11 +33,33 @@ class GroupMachine(Protocol):
         """The state as of the first `next`, which comes at once; `apply` may run between later chunks."""
         ...
 
-    async def restore(self, chunks: AsyncIterator[bytes]) -> None:
-        """Replaces the state. Nothing is applied meanwhile. Raises ValueError when the chunks are not a snapshot.
+    async def restore(self, chunks: AsyncIterator[bytes], index: int) -> None:
+        """Replaces the state by the one at `index`; a durable one is durable on return.
 
-        Whatever it raises, or the chunks do, the state is then as it was before.
+        Nothing is applied meanwhile. Raises ValueError when the chunks are not a snapshot. Whatever it raises, or the
+        chunks do, the state is then as it was before.
         """
+        ...
+
+    @property
+    def stored_index(self) -> int | None:
+        """Up to where the state was found on the disk when it was opened; None: it is kept in memory alone.
+
+        Commands up to there are not handed out again.
+        """
+        ...
+
+    async def persist(self) -> None:
+        """Makes everything applied so far durable. Only asked of a state with a `stored_index`. Raises OSError."""
+        ...
+
+    @property
+    def must_pause(self) -> bool:
+        """Whether nothing more may be applied until `pause` has returned."""
+        ...
+
+    async def pause(self) -> None:
+        """Waits until the disk under the state has caught up. Raises OSError."""
         ...
 
     def take_proposals(self) -> list[bytes]:
@@ -104,12 +126,16 @@ class Group:
         """The newest snapshot that a MARK names, written or queued."""
         self.snapshot_bytes = 0
         """Size of the newest snapshot's file, 0 when unknown."""
+        self.is_stored = machine.stored_index is not None
+        """Whether the state machine keeps its state on the disk: snapshots are then written only to be sent."""
+        self._machine_index = machine.stored_index or 0
         self.applied_term = self.snapshot.term
         self.applied_bytes = 0
         """Log bytes applied since the newest snapshot."""
         self.writes_in_flight = 0
         self.taking_snapshot = False
         self._restores = 0
+        self._pauses = 0
         self.scheduled = False
         self._backlog: list[Entry] = []
 
@@ -135,8 +161,8 @@ class Group:
                 break
 
     def apply(self, entries: list[Entry]) -> None:
-        """Applies committed entries, or keeps them until the restore is done; the core bounds how many."""
-        if self.restoring:
+        """Applies committed entries, or keeps them until a restore or pause is done; the core bounds how many."""
+        if self._restores or self._pauses:
             self._backlog += entries
             return
         commands = []
@@ -145,7 +171,7 @@ class Group:
             size += len(entry.data) + ENTRY_OVERHEAD_BYTES
             if entry.kind is not EntryKind.COMMAND:
                 self.core.apply_configuration(entry)
-            elif entry.data:
+            elif entry.data and entry.index > self._machine_index:
                 commands.append(entry)
         if commands:
             self.machine.apply(commands)
@@ -153,6 +179,11 @@ class Group:
         self.applied_term = entries[-1].term
         self.core.applied(entries[-1].index)
         self.machine.progressed()
+
+    @property
+    def state_is_ahead(self) -> bool:
+        """Whether the state, as it was found on the disk, holds more than has been applied since the start."""
+        return self.core.applied_index < self._machine_index
 
     @property
     def restoring(self) -> bool:
@@ -166,13 +197,24 @@ class Group:
     def end_restore(self, meta: SnapshotMeta) -> None:
         """The state machine holds the snapshot; goes on with what was committed meanwhile."""
         self._restores -= 1
+        self._machine_index = meta.index
         self.applied_term = meta.term
         self.applied_bytes = 0
         self.core.applied(meta.index)
         self.machine.progressed()
-        if self.restoring:
-            return
-        backlog = [entry for entry in self._backlog if entry.index > meta.index]
-        self._backlog = []
-        if backlog:
+        self._backlog = [entry for entry in self._backlog if entry.index > meta.index]
+        self._work_off()
+
+    def begin_pause(self) -> None:
+        """From now on committed entries wait."""
+        self._pauses += 1
+
+    def end_pause(self) -> None:
+        """Goes on with what was committed meanwhile."""
+        self._pauses -= 1
+        self._work_off()
+
+    def _work_off(self) -> None:
+        if self._backlog and not self._restores and not self._pauses:
+            backlog, self._backlog = self._backlog, []
             self.apply(backlog)

@@ -152,11 +152,15 @@ class RaftHost:
         path = self.store.path(group_id, meta)
         chunks = self.store.read(path, group_id, meta)
         try:
-            await machine.restore(chunks)
+            await machine.restore(chunks, meta.index)
         except ValueError as error:
             raise ReplicaCorrupted(path, 0, f"the state machine refused it: {error}") from error
         finally:
             await chunks.aclose()
+
+    def knows(self, group_id: int) -> bool:
+        """Whether the log has a group that is not open yet. If not, what is stored elsewhere for it is void."""
+        return group_id in self._opening.recovered
 
     @property
     def condemned(self) -> tuple[str, ...]:
@@ -418,11 +422,24 @@ class RaftHost:
             self._persisted(group, ready)
         if ready.committed:
             group.apply(ready.committed)
+            if group.machine.must_pause:
+                group.begin_pause()
+                self.spawn(self._pause(group), "raft-pause")
             self._snapshotting.consider(group)
         if ready.read_states:
             group.machine.reads_ready(ready.read_states)
         if ready.soft_state is not None or term_changed:
             group.machine.leadership_changed()
+
+    async def _pause(self, group: Group) -> None:
+        """Applying waits for the disk under the state; all else of the group goes on."""
+        while True:
+            await group.machine.pause()
+            group.end_pause()
+            self.schedule(group)
+            if not group.machine.must_pause:
+                return
+            group.begin_pause()
 
     def _standing_changed(self, group: Group, standing: Standing) -> None:
         # Not before its record is queued: a MARK of the same Ready must not say more than the entries behind it.

@@ -74,6 +74,9 @@ class Opening:
         before: RecoveredGroup | None,
     ) -> Group:
         """A group whose log is new. `lost` when it is known to have had another one, `before` what is left of it."""
+        if machine.stored_index and not lost:
+            # A new cluster would skip its first entries, as if they were those that this state holds.
+            raise ReplicaCorrupted("wal", 0, f"group {group_id} has a state, but the log does not know it")
         stage = Stage.RECOVERING if lost else Stage.JOINING
         standing = Standing(stage, self._new_life(), complete=not lost)
         hard_state = HardState() if before is None else before.hard_state._replace(commit=0)
@@ -91,7 +94,7 @@ class Opening:
         except BadRecord as error:
             raise ReplicaCorrupted("wal", 0, str(error)) from error
         snapshot = log.snapshot()
-        if snapshot.index:
+        if snapshot.index > (machine.stored_index or 0):
             await self._host.restore(machine, group_id, snapshot)
         await self._host.store.prepare(group_id, snapshot)
         return self._make_group(

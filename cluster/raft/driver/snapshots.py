@@ -95,6 +95,12 @@ class SnapshotStore:
             if rest.endswith(".snap") and int(index) < keep.index:
                 await self._disk.remove(f"{folder}/{name}")
 
+    async def remove(self, group: int, meta: SnapshotMeta) -> None:
+        """Removes a snapshot, if it is there."""
+        path = self.path(group, meta)
+        if await self._disk.exists(path):
+            await self._disk.remove(path)
+
     async def write(self, group: int, meta: SnapshotMeta, chunks: Iterable[bytes]) -> int:
         """Makes the snapshot durable, with a turn for others after each chunk. Returns the file's size in bytes.
 

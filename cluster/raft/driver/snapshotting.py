@@ -4,11 +4,16 @@ Taking one: the state is frozen at the applied index (the first chunk is drawn a
 run only then), written chunk by chunk beside the normal work, made durable; then a MARK in the log names it; only
 when that is durable, too, are older entries forgotten in memory, older files removed, and the log's front dropped. A
 crash before the MARK leaves a file that nobody names; after it, everything that the MARK needs.
+
+A state machine that keeps its state on the disk (`Group.is_stored`) needs no file: once what it has applied is
+durable, the MARK says that the log before it is not needed. A file is then written only for a member that has to be
+sent one, and removed when it has been.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cluster.raft.core.types import Message, SnapshotMeta
@@ -31,6 +36,7 @@ class Snapshotting:
         self._taking: dict[int, asyncio.Task[None]] = {}
         self._installing: dict[int, deque[SnapshotMeta]] = {}
         self._sending: set[tuple[int, int]] = set()
+        self._exporting: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.taken = 0
         """How many snapshots were completed."""
 
@@ -49,12 +55,13 @@ class Snapshotting:
         core = group.core
         if group.taking_snapshot or group.restoring or core.applied_index <= group.snapshot.index:
             return
+        if group.state_is_ahead:
+            return
         group.taking_snapshot = True
         group.applied_bytes = 0
         meta = SnapshotMeta(core.applied_index, group.applied_term, core.configuration)
-        chunks = group.machine.snapshot()
-        first = next(chunks, b"")
-        self._taking[group.group_id] = self._host.spawn(self._take(group, meta, first, chunks), "raft-snapshot")
+        make = partial(self._persist, group) if group.is_stored else self._freeze(group, meta)
+        self._taking[group.group_id] = self._host.spawn(self._take(group, meta, make), "raft-snapshot")
 
     def abandon(self, group: Group) -> None:
         """A leader's snapshot replaces the state: the one under way is of no use."""
@@ -62,10 +69,20 @@ class Snapshotting:
         if task is not None:
             task.cancel()
 
-    async def _take(self, group: Group, meta: SnapshotMeta, first: bytes, chunks: Iterator[bytes]) -> None:
+    def _freeze(self, group: Group, meta: SnapshotMeta) -> Callable[[], Awaitable[int]]:
+        """Takes hold of the state as of now, and gives what writes it to a file and returns its size in bytes."""
+        chunks = group.machine.snapshot()
+        first = next(chunks, b"")
+        return partial(self._host.store.write, group.group_id, meta, _chain(first, chunks))
+
+    async def _persist(self, group: Group) -> int:
+        await group.machine.persist()
+        return 0
+
+    async def _take(self, group: Group, meta: SnapshotMeta, make: Callable[[], Awaitable[int]]) -> None:
         host = self._host
         try:
-            size = await host.store.write(group.group_id, meta, _chain(first, chunks))
+            size = await make()
             if group.restoring or meta.index <= group.snapshot.index:
                 return
             base_index = min(meta.index - host.options.trailing_entries, group.log.last_index())
@@ -135,9 +152,24 @@ class Snapshotting:
         self._host.spawn(self._send(group, message), "raft-send-snapshot")
 
     async def _send(self, group: Group, message: Message) -> None:
-        key = (group.group_id, message.target)
+        if group.is_stored:
+            # One at a time: each is written for its own receiver, and two would only be slower.
+            async with self._exporting[group.group_id]:
+                await self._send_stored(group, message)
+            return
         # The newest file may be newer than what the core announced, and the older one gone.
-        meta = group.log.snapshot()
+        await self._transfer(group, message, group.log.snapshot())
+
+    async def _send_stored(self, group: Group, message: Message) -> None:
+        core, meta = group.core, group.log.snapshot()
+        if not (group.restoring or group.state_is_ahead):
+            meta = SnapshotMeta(core.applied_index, group.applied_term, core.configuration)
+            await self._freeze(group, meta)()
+        await self._transfer(group, message, meta)
+        await self._host.store.remove(group.group_id, meta)
+
+    async def _transfer(self, group: Group, message: Message, meta: SnapshotMeta) -> None:
+        key = (group.group_id, message.target)
         announcement = Message(
             message.kind,
             message.source,

@@ -9,11 +9,16 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from orrery.sim.setting import Contradiction
+
 FOR_EVER = 1 << 62
 
 
-class Unlawful(AssertionError):
+class Unlawful(Contradiction):
     """The lock service did what it must not."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("audit", text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from cluster.clients.lock import Grant, LockError, Locks, NotGranted
 from cluster.pb.etcd.etcdserverpb.rpc_pb2 import Compare, PutRequest, RequestOp, TxnRequest
 from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVStub
 from cluster.rpc.engine import create_channel
-from orrery.checkers.history import History, Recorder, pair, parse
+from orrery.checkers.history import Recorder
 from runtime import Runtime, SyncFailed
 from runtime.process import StopSignal
 from runtime.sim import SimHost, World
@@ -39,7 +39,7 @@ WRITES_MAX = 6
 class LockCluster:
     """The hosts, and what the clients saw."""
 
-    def __init__(self, world: World, *, lock_delay_s: int, fences: bool) -> None:
+    def __init__(self, world: World, recorder: Recorder, *, lock_delay_s: int, fences: bool) -> None:
         """With `fences` off, clients write without comparing: what somebody does who trusts a lock."""
         self.world = world
         self.members = [world.host(name) for name in MEMBERS]
@@ -53,17 +53,12 @@ class LockCluster:
         """Clients that believe to hold a lock."""
         self._fences = fences
         self._lock_delay_s = lock_delay_s
-        self._lines: list[bytes] = []
-        self._recorder = Recorder(self._lines.append, lambda: int(world.virtual_s * 1e9))
+        self._recorder = recorder
 
     @property
     def servers(self) -> list[SimHost]:
         """All hosts that serve."""
         return [*self.members, *self.processes]
-
-    def history(self) -> History:
-        """What the clients asked and were told."""
-        return pair(parse(self._lines))
 
     def boot_servers(self) -> None:
         """Starts every server that does not run."""

@@ -24,8 +24,7 @@ from cluster.pb.orrery.kv.v1.snapshot_pb2 import (
 )
 from services.kv.mvcc.leases import TTL_MAX_S, Lease, LeaseTable
 from services.kv.mvcc.revision import is_record_key, lower_bound
-from services.kv.mvcc.store import Store
-from storage.engine import Engine
+from services.kv.mvcc.store import Records, Store
 
 FORMAT_VERSION = 1
 FRAME_BYTES_TARGET = 256 * 1024
@@ -127,7 +126,7 @@ class SnapshotReader:
     Nothing outside is touched: whoever reads puts the result in place when `finish` has returned it.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Records) -> None:
         self._store = Store(engine, LeaseTable())
         self._members: dict[int, MemberAttributes] = {}
         self._buffer = bytearray()
@@ -200,7 +199,7 @@ class SnapshotReader:
             self._revisions += 1
 
 
-async def read_snapshot(engine: Engine, chunks: AsyncIterator[bytes]) -> tuple[Store, dict[int, MemberAttributes]]:
+async def read_snapshot(engine: Records, chunks: AsyncIterator[bytes]) -> tuple[Store, dict[int, MemberAttributes]]:
     """A new store, in `engine` (an empty one), from a snapshot. Raises ValueError."""
     reader = SnapshotReader(engine)
     async for chunk in chunks:

@@ -12,7 +12,7 @@ must not show, so whatever leaves the store (snapshots, hashes) passes over what
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from cluster.pb.etcd.mvccpb.kv_pb2 import KeyValue
 from services.kv.mvcc.history import KeyHistory
@@ -26,8 +26,32 @@ from services.kv.mvcc.revision import (
 )
 from services.kv.mvcc.wire import key_of_record
 from services.kv.refusals import COMPACTED, FUTURE_REVISION, Refused
-from storage.engine import Engine
+from storage.engine import Reader, Snapshot
 from structures.btree import BTree
+
+
+class Records(Reader, Protocol):
+    """Where the records are: an engine in memory, or a view of one on a disk (`services.kv.backend`).
+
+    Records are put in the order of their keys. They are deleted only by `Store.reclaim`, between two turns.
+    """
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Adds a record."""
+        ...
+
+    def delete(self, key: bytes) -> None:
+        """Removes a record that nobody can ask for any more."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """The records as of now."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """What they take, about."""
+        ...
 
 
 class Change(NamedTuple):
@@ -48,7 +72,7 @@ class Change(NamedTuple):
 class Store:
     """Keys, values, and their revisions. All calls are synchronous; one owner at a time."""
 
-    def __init__(self, engine: Engine, leases: LeaseTable) -> None:
+    def __init__(self, engine: Records, leases: LeaseTable) -> None:
         self.engine = engine
         self.leases = leases
         self.revision = 1
@@ -183,6 +207,17 @@ class Store:
 
     def load_record(self, key: bytes, record: bytes) -> None:
         """Adds a record out of a snapshot; they must come in order. Raises ValueError when it cannot be one."""
+        self.index_record(key, record)
+        self.engine.put(key, record)
+
+    def reopen(self, revision: int, compact_revision: int) -> None:
+        """Sets the numbers of an empty store whose engine is full; `index_record` follows for each of its records."""
+        self.load(revision, compact_revision)
+        # How far the garbage was removed is not kept: it is looked for once more from the beginning.
+        self._reclaimed_to = lower_bound(0)
+
+    def index_record(self, key: bytes, record: bytes) -> None:
+        """Adds a record to the index alone; they must come in order. Raises ValueError when it cannot be one."""
         pair = KeyValue.FromString(record)
         if not pair.key or main_revision(key) > self.revision:
             raise ValueError("a record without a key, or from the future")
@@ -193,7 +228,6 @@ class Store:
             raise ValueError("records out of order")
         was_live = history.is_live
         history.records.append(key)
-        self.engine.put(key, record)
         if is_tombstone(key):
             history.create_revision = history.version = history.lease = 0
             if was_live:

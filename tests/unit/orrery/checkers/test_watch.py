@@ -96,6 +96,36 @@ def test_compacted_history_is_not_owed(made: Made) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([event(2, 3), event(3, 4)], []),
+        ([event(3, 4)], ["missed"]),
+        ([event(1, 2), event(2, 3), event(3, 4)], ["before-start"]),
+    ],
+)
+def test_a_watch_from_now_that_knows_when_that_was_owes_all_from_there(
+    made: Made, events: list[Json], expected: list[str]
+) -> None:
+    told = done(9, "watch", {}, {"events": events, "revision": 4, "since": 2})
+    assert [each.name for each in judge("watch", made([*TWO, *put(3, 4), *told])).anomalies] == expected
+
+
+def test_what_was_compacted_is_not_owed_by_the_watch_that_goes_on(made: Made) -> None:
+    broken = done(9, "watch", {"from": 1, "id": 1}, {"events": [], "compacted": 2})
+    rows = [*TWO, *put(3, 4), *broken, *watch({"from": 3, "id": 1}, event(2, 3), event(3, 4))]
+    assert judge("watch", made(rows)).anomalies == ()
+    rows = [*TWO, *put(3, 4), *broken, *watch({"from": 4, "id": 1}, event(3, 4))]
+    assert [anomaly.name for anomaly in judge("watch", made(rows)).anomalies] == ["missed"]
+
+
+def test_what_was_asked_for_once_is_applied_once(made: Made) -> None:
+    twice = watch({"from": 1}, event(7, 2), event(7, 4))
+    assert [each.name for each in judge("watch", made([*OPEN, *twice])).anomalies] == ["applied-twice"]
+    asked_twice = [*OPEN, *[(6, *row[1:]) for row in OPEN]]
+    assert judge("watch", made([*asked_twice, *twice])).anomalies == ()
+
+
 def test_watchers_that_disagree_are_both_shown(made: Made) -> None:
     rows = [*OPEN, *[(6, *row[1:]) if row[0] == 5 else row for row in OPEN]]
     rows[2] = (6, "invoke", "put", 8, "a")

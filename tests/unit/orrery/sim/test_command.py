@@ -66,6 +66,18 @@ def test_asked_wrongly(arguments: list[str], problem: str, capsys: pytest.Captur
     assert problem in capsys.readouterr().err
 
 
+def test_histories_are_written_and_judged_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["sim", "run", "--seed", "2", "--json", "--histories", str(tmp_path)]
+    assert main(arguments) == 0
+    files = json.loads(capsys.readouterr().out)["histories"]
+    assert [Path(file).name for file in files][:2] == ["kv-2.kv.jsonl", "kv-2.lists.jsonl"]
+    for model in ("kv", "watch"):
+        assert main(["check", "--model", model, files[0]]) == 0
+    capsys.readouterr()
+    assert main(arguments) == 2
+    assert "kv-2.kv.jsonl: File exists" in capsys.readouterr().err
+
+
 def test_a_safeguard_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sim", "run", "--seed", "1", "--without", "luck"]) == 2
     assert "confirm_reads" in capsys.readouterr().err

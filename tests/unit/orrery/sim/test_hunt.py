@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -13,12 +14,22 @@ def played(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Seeds that were played; those that divide by 3 fail."""
     seeds: list[int] = []
 
-    def play(scenario: str, seed: int, *, without: str) -> Play:
+    def play(scenario: str, seed: int, *, without: str, histories_dir: Path | None) -> Play:
         seeds.append(seed)
         outcome = Outcome(seed, f"{seed:016x}", 30.0, 5, 4, 3, 2, 1)
         if seed % 3:
             return Play(scenario, without, outcome, "yes")
-        return Play(scenario, without, outcome, "no", "Wrong: divides\nby three", "  1.0 a boot", "where it was")
+        return Play(
+            scenario,
+            without,
+            outcome,
+            "no",
+            "Wrong: divides\nby three",
+            "watch" if seed == 3 else "",
+            "  1.0 a boot",
+            "where it was",
+            histories=() if histories_dir is None else (histories_dir / f"{seed}.jsonl",),
+        )
 
     monkeypatch.setattr(module, "play", play)
     monkeypatch.setattr(module, "commit", lambda: "c0ffee")
@@ -41,16 +52,17 @@ def test_failures_are_told_at_once_and_again_in_a_table(played: list[int], capsy
     assert lines.count("  Wrong: divides") == 2
     head = next(number for number, line in enumerate(lines) if line.startswith("SEED"))
     assert [line.split() for line in lines[head + 1 : head + 3]] == [
-        ["3", "no", "30.000", "Wrong:", "divides"],
-        ["6", "no", "30.000", "Wrong:", "divides"],
+        ["3", "no", "watch", "30.000", "Wrong:", "divides"],
+        ["6", "no", "-", "30.000", "Wrong:", "divides"],
     ]
     assert "seed 6 at c0ffee: orrery sim replay 6 --scenario kv --without brakes" in lines
     assert lines[-1].startswith("7 seeds: 5 passed, 2 failed")
 
 
 def test_one_seed_alone_tells_everything(played: list[int], capsys: pytest.CaptureFixture[str]) -> None:
-    assert hunt("kv", range(3, 4), without="", minutes=None, as_json=False) == 1
+    assert hunt("kv", range(3, 4), without="", minutes=None, as_json=False, histories_dir=Path("kept")) == 1
     shown = capsys.readouterr().out
+    assert f"history: {Path('kept') / '3.jsonl'}" in shown
     for part in ("1.0 a boot", "where it was", "by three", "seed 3 at c0ffee: orrery sim replay 3 --scenario kv"):
         assert part in shown
 

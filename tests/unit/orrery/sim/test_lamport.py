@@ -39,3 +39,10 @@ def test_the_end_of_a_long_run_is_drawn() -> None:
     svg = diagram(log)
     assert ">event 0<" not in svg
     assert f">event {lamport.EVENTS_MAX}<" in svg
+
+
+def test_who_is_left_out_takes_no_row_and_names_come_again() -> None:
+    log = [Event(at, "a", "sends", "b", 3, 10) for at in range(2 * lamport.NAMES_EVERY)] + [Event(999, "a", "boot 1")]
+    alone, both = diagram(log, only=["a"]), diagram([*log, Event(1000, "b", "boot 1")])
+    assert (alone.count(">a</text>"), alone.count("sans-serif"), ">0.000000<" in alone) == (1, 1, False)
+    assert both.count(">a</text>") == 3

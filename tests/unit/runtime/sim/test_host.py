@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 
 import pytest
 
@@ -298,3 +299,40 @@ def test_an_exit_is_the_end_of_the_process_and_an_error_fails_the_run() -> None:
         run(1, scenario)
     assert isinstance(caught.value.__cause__, ValueError)
     assert "main failed" in str(caught.value)
+
+
+def test_a_drift_that_begins_bends_the_clocks_and_breaks_none() -> None:
+    async def scenario(world: World) -> None:
+        host = world.host("h")
+        read: list[tuple[float, float, float]] = []
+
+        async def main(runtime: Runtime) -> None:
+            loop = asyncio.get_running_loop()
+
+            def look() -> None:
+                read.append((loop.time(), runtime.clock.monotonic_s(), runtime.clock.wall_s()))
+
+            while True:
+                look()
+                await asyncio.sleep(1)
+
+        host.boot(main)
+        await asyncio.sleep(10.5)
+        host.drift(1.5)
+        await asyncio.sleep(10)
+        host.kill()
+        assert host.process is None
+        assert host.rate == 1.5
+        # Ten beats in the first ten seconds, one that was set before, and then fifteen in ten seconds.
+        assert len(read) == pytest.approx(25, abs=1)
+        for before, after in itertools.pairwise(read):
+            steps = [later - earlier for earlier, later in zip(before, after, strict=True)]
+            assert steps == pytest.approx([steps[0]] * 3, abs=1e-3)
+            assert 1 <= steps[0] < 1.3
+        wall_s = host.clock.wall_s()
+        host.drift(1.0)
+        assert host.clock.wall_s() == pytest.approx(wall_s)
+        with pytest.raises(ValueError, match="cannot run"):
+            host.drift(0)
+
+    run(1, scenario, options=SwarmOptions())

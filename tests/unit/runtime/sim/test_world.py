@@ -210,3 +210,25 @@ def test_the_example_of_the_document_runs(capsys: pytest.CaptureFixture[str]) ->
     exec(compile(example, "docs/simulator.md", "exec"), {"__name__": "example"})
     assert "Outcome(seed=7, trace_hash=" in capsys.readouterr().out
     assert "bytes=10" in example
+
+
+def test_process_ids_are_those_of_simulated_lives() -> None:
+    """Found by `orrery sim determinism`: an admin port told its process's, and its bytes are in the trace."""
+    seen: list[int] = []
+
+    async def scenario(world: World) -> None:
+        async def main(_: Runtime) -> None:
+            seen.append(os.getpid())
+
+        for _ in range(2):
+            await world.host("a").boot(main)
+        await world.host("b").boot(main)
+
+    here = os.getpid()
+    run(1, scenario)
+    first = list(seen)
+    run(2, scenario)
+    assert len(set(first)) == 3
+    assert seen == first + first
+    assert here not in first
+    assert os.getpid() == here

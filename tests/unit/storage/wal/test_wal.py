@@ -353,3 +353,14 @@ async def test_an_error_at_a_failpoint_is_told_to_every_waiter() -> None:
 
 def raise_eio() -> None:
     raise OSError(errno.EIO, "failpoint")
+
+
+async def test_a_writer_that_is_cancelled_before_it_began_is_told_to_all_who_wait() -> None:
+    wal, _ = await open_wal(SimDisk(random.Random(1)))
+    waiting = wal.append([b"x"])
+    (flusher,) = [task for task in asyncio.all_tasks() if task.get_name() == "wal-flush"]
+    flusher.cancel()
+    with pytest.raises(SyncFailed):
+        await waiting
+    with pytest.raises(SyncFailed):
+        await wal.close()

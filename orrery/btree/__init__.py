@@ -1,0 +1,1 @@
+"""`orrery btree`: looks into the files of the B+tree engine."""

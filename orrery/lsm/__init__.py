@@ -1,0 +1,1 @@
+"""`orrery lsm`: looks into an engine's directory."""
