@@ -145,7 +145,11 @@ class Connection(Outbound):
             or size > peer.frame_bytes_max
             or len(block) > SMALL_BLOCK_BYTES
             or not self.client
-            or not self.can_open
+            # `can_open`, whose call would cost as much as all of this.
+            or self.going_away
+            or self.failed
+            or len(self.streams) >= peer.streams_max
+            or self._next_stream_id > STREAM_ID_MAX
         ):
             stream = self.open(block)
             self.send_data(stream, data, ends=True)

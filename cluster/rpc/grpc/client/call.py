@@ -59,6 +59,8 @@ class ClientCall:
     _waited = False
     """Whether any of the futures above was ever made."""
     _encoding = framing.IDENTITY
+    is_plain = True
+    """Whether its messages travel uncompressed."""
 
     def __init__(self, channel: "Channel", method: "MethodStub", timeout: float | None, metadata: Pairs) -> None:
         self._channel = channel
@@ -83,7 +85,15 @@ class ClientCall:
 
     def attach(self, connection: "ClientConnection") -> None:
         """Opens the stream. Raises ValueError for metadata that cannot be sent."""
-        block = self.header_block(connection.authority, connection.scheme)
+        if self._metadata or self._deadline_s is not None or not self.is_plain:
+            block = self.header_block(connection.authority, connection.scheme)
+        else:
+            # Most calls between our own processes: the same block for each call of a method on a connection.
+            plain = connection.plain_blocks.get(self._method)
+            if plain is None:
+                plain = self.header_block(connection.authority, connection.scheme)
+                connection.plain_blocks[self._method] = plain
+            block = plain
         self._stream = stream = self._open(connection, block)
         stream.owner = self
         self._connection = connection
@@ -100,6 +110,7 @@ class ClientCall:
     def set_encoding(self, encoding: bytes) -> None:
         """Compresses requests from now on."""
         self._encoding = encoding
+        self.is_plain = encoding is framing.IDENTITY
 
     def frame(self, body: bytes) -> bytes:
         """A message with its prefix, compressed if the call is. Raises CallFault when it is too long."""

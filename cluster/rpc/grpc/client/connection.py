@@ -21,6 +21,7 @@ from cluster.rpc.http2.events import (
 
 if TYPE_CHECKING:
     from cluster.rpc.grpc.client.call import ClientCall
+    from cluster.rpc.grpc.client.multicallable import MethodStub
 
 
 class ClientConnection(Http2Protocol):
@@ -48,6 +49,8 @@ class ClientConnection(Http2Protocol):
         self.scheme = scheme
         self.ready: asyncio.Future[None] = loop.create_future()
         """Resolved by the server's settings; fails when the connection is lost before."""
+        self.plain_blocks: dict[MethodStub, bytes] = {}
+        """The header blocks of calls without metadata and deadline, one for each method of the channel's stubs."""
         self.writers: dict[ClientCall, None] = {}
         """Calls that wait for room."""
         self.waiters = False

@@ -8,11 +8,14 @@ import grpc.aio
 
 from cluster.rpc.grpc.client.requests import StreamRequest
 from cluster.rpc.grpc.client.responses import StreamResponse, UnaryResponse
+from cluster.rpc.grpc.metadata import Pairs
 from cluster.rpc.grpc.transport import CALL_BYTES
 from cluster.rpc.http2 import Stream
 
 if TYPE_CHECKING:
+    from cluster.rpc.grpc.client.channel import Channel
     from cluster.rpc.grpc.client.connection import ClientConnection
+    from cluster.rpc.grpc.client.multicallable import MethodStub
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +25,16 @@ class UnaryUnaryCall(UnaryResponse, grpc.aio.UnaryUnaryCall):  # type: ignore[mi
 
     request: bytes = b""
     """Framed; kept, because a call that no server touched is sent anew."""
+
+    def __init__(self, channel: "Channel", method: "MethodStub", timeout: float | None, metadata: Pairs) -> None:
+        if timeout is not None:
+            super().__init__(channel, method, timeout, metadata)
+            return
+        # What the two constructors above come to, without calling them: this one is for each unary call.
+        self._channel = channel
+        self._method = method
+        self._metadata = metadata
+        self._result = channel.loop.create_future()
 
     def _open(self, connection: "ClientConnection", block: bytes) -> Stream:
         stream = connection.http2.request(block, self.request)

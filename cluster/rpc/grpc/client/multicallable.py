@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_pack_prefix = framing.PREFIX.pack
+
 BLOCKS_REMEMBERED_MAX = 64
 """Encoded header blocks that a method keeps."""
 
@@ -35,8 +37,10 @@ def _as_it_is(message: object) -> object:
 
 def _outgoing(metadata: MetadataLike | None) -> Pairs:
     """The caller's metadata, and the trace of the call that is being served, unless the caller names one."""
-    pairs = as_pairs(metadata)
     trace = CURRENT_TRACE.get()
+    if metadata is None and trace is None:
+        return ()
+    pairs = as_pairs(metadata)
     if trace is None or any(key == TRACEPARENT for key, _ in pairs):
         return pairs
     return (*pairs, *trace.metadata())
@@ -56,6 +60,7 @@ class MethodStub:
         self.serialize = serialize or cast(Callable[[object], bytes], _as_it_is)
         self.deserialize = deserialize or _as_it_is
         self._channel = channel
+        self._send_bytes_max = channel.options.send_bytes_max
         self._blocks: dict[tuple[bytes, bytes, Pairs, bytes], bytes] = {}
 
     def header_block(self, authority: bytes, scheme: bytes, metadata: Pairs, encoding: bytes) -> bytes:
@@ -90,7 +95,10 @@ class MethodStub:
     def encode(self, call: ClientCall, request: object) -> bytes:
         """The request as a framed message; ends the call when it cannot be sent."""
         try:
-            return call.frame(self.serialize(request))
+            body = self.serialize(request)
+            if call.is_plain and len(body) <= self._send_bytes_max:
+                return _pack_prefix(0, len(body)) + body
+            return call.frame(body)
         except CallFault as fault:
             call.fail_unsent(fault.code, fault.details)
         except Exception as error:

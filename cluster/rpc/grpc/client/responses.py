@@ -67,7 +67,17 @@ class UnaryResponse(ClientCall):
             self._initial = head.metadata
             self._body = data[PREFIX_BYTES:]
             self._bodies = 1
-            self._end(OK, trailers.details, trailers.metadata)
+            if self._waited or self._callbacks is not None or self._timer is not None:
+                self._end(OK, trailers.details, trailers.metadata)
+                return
+            # `_end`, without what nobody asked for.
+            self._ended = True
+            self._code = OK
+            self._details = trailers.details
+            self._trailing = trailers.metadata
+            if self._stream is not None:
+                self._stream.owner = None
+            self._on_ended()
         else:
             super().on_reply(head, data, trailers)
 
