@@ -13,7 +13,7 @@ import msgspec
 
 from storage.engine import Corruption, DeleteRange, Merge, Operation
 from storage.lsm.columns import Expiring
-from storage.wal import Wal
+from storage.wal import Wal, WalFull
 
 OPERATIONS_MAX = 2048
 """Gathered for one record, unless one batch holds more."""
@@ -35,6 +35,8 @@ class OperationsLog:
         self._gathered: list[_Packed] = []
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._waiters: list[asyncio.Future[int]] = []
+        """Who has asked for a sync in this turn. Each has a future of its own: one who gives up cancels no other's."""
         self.unwritten_bytes = 0
         """What the log has taken and not written yet. `throttle` keeps it within bounds."""
 
@@ -79,9 +81,25 @@ class OperationsLog:
         return self._wal.next_lsn - 1
 
     async def sync(self) -> int:
-        """Makes everything taken so far durable, by one sync for all who wait. Returns the last record's number."""
-        self.cut()
-        return await self._wal.append([])
+        """Makes everything taken so far durable, by one sync for all who wait. Returns the last record's number.
+
+        Whoever asks in one turn of the event loop shares a record, too. Raises SyncFailed.
+        """
+        waiter: asyncio.Future[int] = self._loop.create_future()
+        if not self._waiters:
+            self._loop.call_soon(self._sync_turn)
+        self._waiters.append(waiter)
+        return await waiter
+
+    def _sync_turn(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        try:
+            self.cut()
+            durable = self._wal.append([])
+        except (OSError, RuntimeError, ValueError, WalFull) as error:
+            _tell(waiters, error)
+            return
+        durable.add_done_callback(partial(_pass_on, waiters))
 
     def _written(self, size: int, _done: "asyncio.Future[int]") -> None:
         self.unwritten_bytes -= size
@@ -107,6 +125,27 @@ class OperationsLog:
             if self._timer is not None:
                 self._timer.cancel()
             await self._wal.close()
+
+
+def _pass_on(waiters: list["asyncio.Future[int]"], durable: "asyncio.Future[int]") -> None:
+    if durable.cancelled():
+        for waiter in waiters:
+            waiter.cancel()
+        return
+    error = durable.exception()
+    if error is not None:
+        _tell(waiters, error)
+        return
+    last = durable.result()
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(last)
+
+
+def _tell(waiters: list["asyncio.Future[int]"], error: BaseException) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_exception(error)
 
 
 def decode_operations(record: bytes, directory: str, lsn: int) -> list[tuple[bytes, Logged]]:

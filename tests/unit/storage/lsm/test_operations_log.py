@@ -1,5 +1,6 @@
 """Operations come back from a record as they went in, and nothing else passes for a record."""
 
+import asyncio
 import random
 from contextlib import suppress
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime import SyncFailed
 from runtime.sim import SeededRandomness, SimDisk
 from storage.engine import Corruption, DeleteRange, Merge
 from storage.lsm.columns import Expiring
@@ -57,6 +59,37 @@ async def test_what_was_synced_comes_back_in_order() -> None:
     _, found = await open_log(disk)
     expected = [(b"a", b"1"), (b"b", None), *((key, told(operation)) for key, operation in operations)]
     assert [(key, told(operation)) for key, operation in found] == expected
+
+
+async def test_who_asks_in_one_turn_shares_a_record_and_who_gives_up_takes_nobody_along() -> None:
+    disk = SimDisk(random.Random(1))
+    log, _ = await open_log(disk)
+    waiting = []
+    for number in range(5):
+        log.put(b"%d" % number, b"")
+        waiting.append(asyncio.create_task(log.sync()))
+    await asyncio.sleep(0)
+    waiting[1].cancel()
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(ended[1], asyncio.CancelledError)
+    (last,) = {number for number in ended if not isinstance(number, BaseException)}
+    assert last == 1
+    disk.crash()
+    _, found = await open_log(disk)
+    assert [key for key, _ in found] == [b"%d" % number for number in range(5)]
+
+
+async def test_a_failed_sync_is_told_to_all_who_wait_and_to_all_who_come() -> None:
+    disk = SimDisk(random.Random(1))
+    log, _ = await open_log(disk)
+    log.put(b"a", b"")
+    disk.fail_syncs = 1
+    ended = await asyncio.gather(log.sync(), log.sync(), return_exceptions=True)
+    assert [type(end) for end in ended] == [SyncFailed, SyncFailed]
+    with pytest.raises(SyncFailed):
+        await log.sync()
+    with suppress(SyncFailed):
+        await log.close()
 
 
 @given(st.lists(st.tuples(BYTES, OPERATIONS), max_size=20))
