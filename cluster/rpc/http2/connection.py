@@ -28,7 +28,7 @@ from cluster.rpc.http2.events import (
     StreamEnded,
 )
 from cluster.rpc.http2.frames import STREAM_ID_MAX, WINDOW_MAX
-from cluster.rpc.http2.headers import HeaderBlock, HeaderDecoder
+from cluster.rpc.http2.headers import HeaderBlock, HeaderDecoder, OpenBlock
 from cluster.rpc.http2.limits import Guard, Limits
 from cluster.rpc.http2.outbound import SMALL_BLOCK_BYTES, Outbound
 from cluster.rpc.http2.stream import Stream
@@ -39,20 +39,6 @@ _uint32 = frames.UINT32.unpack_from
 
 TINY_INCREMENT_BYTES = 1024
 """Window updates below this count as work that carries nothing."""
-
-
-class _OpenBlock:
-    """A header block whose CONTINUATION frames are still to come."""
-
-    __slots__ = ("bytes", "ends", "frames", "parts", "self_dependent", "stream_id")
-
-    def __init__(self, stream_id: int, first: bytes, *, ends: bool, self_dependent: bool) -> None:
-        self.stream_id = stream_id
-        self.parts = [first]
-        self.bytes = len(first)
-        self.frames = 0
-        self.ends = ends
-        self.self_dependent = self_dependent
 
 
 class Connection(Outbound):
@@ -66,7 +52,7 @@ class Connection(Outbound):
         self._leftover = b""
         self._preface_left = b"" if client else frames.PREFACE
         self._settings_seen = False
-        self._open_block: _OpenBlock | None = None
+        self._open_block: OpenBlock | None = None
         self._now_s = 0.0
         self._control_replies = 0
         self._next_stream_id = 1
@@ -346,7 +332,7 @@ class Connection(Outbound):
             return
         if stream_id == 0:
             raise RemoteFault(ErrorCode.PROTOCOL_ERROR, "HEADERS on stream 0")
-        self._open_block = _OpenBlock(
+        self._open_block = OpenBlock(
             stream_id, block, ends=bool(flags & frames.END_STREAM), self_dependent=self_dependent
         )
 

@@ -48,6 +48,20 @@ class HeaderBlock:
         return f"HeaderBlock({self.fields!r})"
 
 
+class OpenBlock:
+    """A header block whose CONTINUATION frames are still to come."""
+
+    __slots__ = ("bytes", "ends", "frames", "parts", "self_dependent", "stream_id")
+
+    def __init__(self, stream_id: int, first: bytes, *, ends: bool, self_dependent: bool) -> None:
+        self.stream_id = stream_id
+        self.parts = [first]
+        self.bytes = len(first)
+        self.frames = 0
+        self.ends = ends
+        self.self_dependent = self_dependent
+
+
 class _WatchedTable(HeaderTable):
     """The library's table, which counts its changes."""
 
