@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 TTL_S = 10
 LOCK_DELAY_S = 2
 CALL_S_MAX = 10.0
+ASK_AGAIN_S = 0.1
+"""Pause after all processes were asked in vain."""
 PAUSE_S = 0.2
 _OPTIONS = RpcOptions(reconnect_backoff_s_max=0.5)
 
@@ -254,17 +256,24 @@ class Locks:
                 self._gates.pop(name, None)
 
     async def _ask(self, call: Callable[[int], Awaitable[T]]) -> T:
-        """Asks one process after another. Raises LockRefused, LockUnavailable."""
-        message = ""
-        for place in range(len(self._channels)):
-            with contextlib.suppress(TimeoutError):
-                try:
-                    async with asyncio.timeout(CALL_S_MAX / len(self._channels)):
-                        return await call(place)
-                except grpc.aio.AioRpcError as error:
-                    message = error.details() or error.code().name
-                    if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                        raise LockRefused(error.code(), message) from error
+        """Asks one process after another, and around again: one that was just started is found while another is gone.
+
+        Raises LockRefused, and LockUnavailable after CALL_S_MAX.
+        """
+        message = "no answer in time"
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CALL_S_MAX):
+                while True:
+                    for place in range(len(self._channels)):
+                        with contextlib.suppress(TimeoutError):
+                            try:
+                                async with asyncio.timeout(CALL_S_MAX / len(self._channels)):
+                                    return await call(place)
+                            except grpc.aio.AioRpcError as error:
+                                message = error.details() or error.code().name
+                                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                                    raise LockRefused(error.code(), message) from error
+                    await asyncio.sleep(ASK_AGAIN_S)
         raise LockUnavailable(f"no process of the lock service answered: {message}", definite=False)
 
 

@@ -1,6 +1,8 @@
 """The client against real processes of the service."""
 
 import asyncio
+import ssl
+from collections.abc import Callable
 
 import grpc
 import pytest
@@ -263,3 +265,37 @@ async def test_without_any_process_a_session_is_over_by_the_clients_own_clock(se
     async with asyncio.timeout(10):
         assert "not renewed in time" in await grant.wait_lost()
     assert not grant.is_held
+
+
+class _Gone(StreamNet):
+    """A network in which nobody listens, until somebody does."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self.up = asyncio.Event()
+
+    async def connect(
+        self,
+        protocol_factory: Callable[[], asyncio.Protocol],
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+        server_hostname: str | None = None,
+    ) -> tuple[asyncio.Transport, asyncio.Protocol]:
+        if not self.up.is_set():
+            self.refused += 1
+            raise ConnectionRefusedError("nobody listens")
+        return await super().connect(protocol_factory, host, port, tls=tls, server_hostname=server_hostname)
+
+
+async def test_a_process_that_comes_back_is_found_while_somebody_asks(service: Service) -> None:
+    net = _Gone()
+    async with Locks(service.endpoints, clock=SystemClock(), random=SystemRandomness(), net=net) as locks:
+        asking = asyncio.create_task(locks.inspect("a"))
+        async with asyncio.timeout(10):
+            while net.refused < 2 * len(service.endpoints):
+                await asyncio.sleep(0.005)
+        assert not asking.done()
+        net.up.set()
+        assert await asking == []
