@@ -301,7 +301,13 @@ def ask(address: str, asked: list[Question]) -> dict[str, str]:
 
 
 def comparable(answer: Message) -> str:
-    """The answer as text, without the ids and the term of its header. Its revision stays."""
+    """The answer as text, without the ids and the term of its header. Its revision stays.
+
+    Leases are put in the order of their ids: etcd orders them by when they end, so two that were granted at about the
+    same time and for as long may change places, from one etcd to the next.
+    """
+    if isinstance(answer, pb.LeaseLeasesResponse):
+        answer.leases.sort(key=lambda lease: lease.ID)
     header = getattr(answer, "header", None)
     if isinstance(header, pb.ResponseHeader):
         header.ClearField("cluster_id")
