@@ -131,7 +131,8 @@ class Change(NamedTuple):
     """Of the instance or check; empty for a node."""
     service: str
     """Of the instance, or that the check belongs to; empty for a node and its checks."""
-    index: int
+    revision: int
+    """Of kv."""
 
 
 class Catalogue(Protocol):
