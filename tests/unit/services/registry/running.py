@@ -114,9 +114,9 @@ async def next_of(stream: "grpc.aio.UnaryStreamCall[pb.WatchRequest, pb.WatchRes
     return response
 
 
-def web(id_: str = "", *, port: int = 80, tags: Sequence[str] = (), checks: bool = True, **fields: str) -> pb.Instance:
+def web(id_: str = "", *, port: int = 80, tags: Sequence[str] = (), checks: bool = True) -> pb.Instance:
     """An instance of `web` with a TTL check."""
-    instance = pb.Instance(service="web", id=id_, address="10.0.0.1", port=port, tags=tags, **fields)
+    instance = pb.Instance(service="web", id=id_, address="10.0.0.1", port=port, tags=tags)
     if checks:
         instance.checks.add(ttl=pb.TtlCheck(ttl_ms=5000))
     return instance
