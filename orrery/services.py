@@ -27,8 +27,8 @@ class ServiceSpec:
 
 
 PORTS_PER_NODE = 10
-CLIENT, PEER, ADMIN = 0, 1, 2
-"""Offsets of a node's ports within its ten."""
+CLIENT, PEER, ADMIN, MEMBERSHIP, DNS = range(5)
+"""Offsets of a node's ports within its ten. The last two are for UDP and TCP alike."""
 
 SERVICES = {
     "kv": ServiceSpec("kv", "services.kv.main", "services.kv.config:KvConfig", nodes=3, port_offset=0, protocol="etcd"),

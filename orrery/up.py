@@ -3,10 +3,11 @@
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from orrery import processes
 from orrery.errors import OperatorError
@@ -18,6 +19,9 @@ from orrery.state import ClusterDirectory, ClusterState
 from orrery.status import rows_of, table_of
 from orrery.supervisor import SHOWN_LOG_LINES, Supervisor
 from orrery.terminal import Progress, complain, paint
+
+if TYPE_CHECKING:
+    from orrery.settings import Settings
 
 WATCH_S = 0.3
 """Seconds between two looks at the processes in the foreground."""
@@ -37,6 +41,7 @@ def up(
     host: str,
     insecure: bool,
     timeout: float,
+    settings: Sequence[str] = (),
 ) -> int:
     """Starts what does not run, waits, tells how to reach it, and, in the foreground, stays until interrupted."""
     if not is_loopback(host) and not insecure:
@@ -46,12 +51,13 @@ def up(
             code=2,
         )
     wanted = [name.strip() for name in services.split(",") if name.strip()] if services is not None else list(SERVICES)
+    wishes = _parsed(settings)
     directory.create()
     supervisor = Supervisor(directory, ready_s_max=timeout)
     try:
         with _interruptible():
             with directory.locked():
-                state = supervisor.prepare(wanted, host, port_base, profile)
+                state = supervisor.prepare(wanted, host, port_base, profile, wishes)
                 running = supervisor.running(state)
                 if running and not detach:
                     raise OperatorError(
@@ -59,6 +65,9 @@ def up(
                         "`orrery status` shows it, `orrery logs -f` follows it, `orrery down` stops it."
                     )
                 started = supervisor.start_all(state, Progress(list(state.nodes)).update)
+                if wishes:
+                    directory.save(state)  # also when nothing was started
+            _tell_unchanged(wishes, [name for name in running if state.nodes[name].service in wishes])
             if not started:
                 print(f"The cluster in {directory.root} runs already.")
             _introduce(directory, state)
@@ -68,6 +77,22 @@ def up(
             return _watch(directory, supervisor, state)
     except Interrupted:
         return _stop(directory, supervisor)
+
+
+def _parsed(settings: Sequence[str]) -> "Settings":
+    if not settings:
+        return {}
+    # Imported here alone: it reads a service's configuration, and few set anything.
+    from orrery.settings import parse_settings
+
+    return parse_settings(settings)
+
+
+def _tell_unchanged(settings: "Settings", running: Sequence[str]) -> None:
+    if settings and running:
+        complain(
+            f"what was set holds for {', '.join(running)} from their next start on: `orrery stop` and `start` them"
+        )
 
 
 def _introduce(directory: ClusterDirectory, state: ClusterState) -> None:

@@ -58,4 +58,11 @@ def test_a_server_loads_nothing_of_the_other_commands() -> None:
     program = "import sys, orrery.serve; print([name for name in sys.modules if name.startswith('orrery')])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20)
     loaded = set(eval(done.stdout))
-    assert loaded == {"orrery", "orrery.serve", "orrery.services", "orrery.log_file", "orrery.loopback"}
+    assert loaded == {
+        "orrery",
+        "orrery.serve",
+        "orrery.services",
+        "orrery.log_file",
+        "orrery.loopback",
+        "orrery.value_files",
+    }
