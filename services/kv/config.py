@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from cluster.membership.config import MembershipSection, membership_options
+from cluster.presence.config import RegistrationSection
 from services.kv.identity import parse_members
 
 
@@ -178,6 +179,9 @@ class KvConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kv: Annotated[KvSection, Meta(description="The service.")] = KvSection()
     membership: Annotated[MembershipSection, Meta(description="Who else of the cluster is there.")] = (
         MembershipSection()
+    )
+    registration: Annotated[RegistrationSection, Meta(description="What the registry is told of this process.")] = (
+        RegistrationSection()
     )
 
     def __post_init__(self) -> None:

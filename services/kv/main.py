@@ -157,7 +157,16 @@ class _Process:
         )
         RebuildMetrics(registry, lambda: replica.stage, lambda: len(host.raft.condemned))
         who = Who.of("kv", config.node, kv.advertise or kv.listen, "etcd", admin=config.admin.listen)
-        presence = Presence(config.membership, who, runtime.net, runtime.clock, runtime.random, registry)
+        presence = Presence(
+            who,
+            config.membership,
+            config.registration,
+            lambda: _checks(node, replica, ()),
+            net=runtime.net,
+            clock=runtime.clock,
+            random=runtime.random,
+            registry=registry,
+        )
         admin = AdminServer(
             runtime.net,
             runtime.clock,

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from cluster.membership.config import MembershipSection, membership_options
+from cluster.presence.config import RegistrationSection
 from cluster.rpc.grpc.address import split_host_port
 from services.lock.limits import QUEUE_MAX
 
@@ -103,6 +104,9 @@ class LockConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lock: Annotated[LockSection, Meta(description="The service.")] = LockSection()
     membership: Annotated[MembershipSection, Meta(description="Who else of the cluster is there.")] = (
         MembershipSection()
+    )
+    registration: Annotated[RegistrationSection, Meta(description="What the registry is told of this process.")] = (
+        RegistrationSection()
     )
 
     def __post_init__(self) -> None:

@@ -73,7 +73,16 @@ async def serve_on(config: LockConfig, stop: StopSignal, *, clock: Clock, random
     )
     address = lock.advertise or lock.listen
     who = Identity.of("lock", config.node, address, "lock", admin=config.admin.listen)
-    presence = Presence(config.membership, who, net, clock, random, registry)
+    presence = Presence(
+        who,
+        config.membership,
+        config.registration,
+        lambda: _checks(kv),
+        net=net,
+        clock=clock,
+        random=random,
+        registry=registry,
+    )
     admin = AdminServer(
         net,
         clock,
