@@ -1,7 +1,7 @@
 """Who runs where in a local cluster: names, ports, and the configuration each process gets.
 
-From the port base on, each node has ten ports: kv from +0, lock from +50, and within its ten +0 for clients, +1 for its
-peers, +2 for administration, +3 for the membership.
+From the port base on, each node has ten ports: kv from +0, lock from +50, the registry from +70, and within its ten +0
+for clients, +1 for its peers, +2 for administration, +3 for the membership (UDP and TCP), +4 for DNS (UDP and TCP).
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from orrery.errors import OperatorError
-from orrery.services import ADMIN, CLIENT, MEMBERSHIP, PEER, PORTS_PER_NODE, SERVICES, ServiceSpec
+from orrery.services import ADMIN, CLIENT, DNS, MEMBERSHIP, PEER, PORTS_PER_NODE, SERVICES, ServiceSpec
 from orrery.state import ClusterDirectory, ClusterState
 from orrery.toml import Document, to_toml
 
@@ -60,6 +60,11 @@ class Node:
         """What all other nodes of the cluster reach."""
         return self.first_port + MEMBERSHIP
 
+    @property
+    def dns_port(self) -> int:
+        """What resolvers reach."""
+        return self.first_port + DNS
+
     def address(self, port: int) -> str:
         """`host:port`, as configuration files and clients write it."""
         return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
@@ -67,22 +72,23 @@ class Node:
     @property
     def endpoints(self) -> dict[str, str]:
         """Where it answers clients and operators, by protocol."""
-        peer = {"peer": self.address(self.peer_port)} if self.service.has_peers else {}
+        client = self.address(self.client_port)
         return {
-            self.service.protocol: f"{self.service.scheme}{self.address(self.client_port)}",
-            **peer,
+            **{protocol: f"{scheme}{client}" for protocol, scheme in self.service.protocols.items()},
+            **({"dns": self.address(self.dns_port)} if self.service.has_dns else {}),
+            **({"peer": self.address(self.peer_port)} if self.service.has_peers else {}),
             "admin": f"http://{self.address(self.admin_port)}",
         }
 
     @property
     def ports(self) -> list[Port]:
         """All that it listens on."""
-        peer = [Port("peer", self.peer_port)] if self.service.has_peers else []
         return [
             Port("client", self.client_port),
-            *peer,
+            *([Port("peer", self.peer_port)] if self.service.has_peers else []),
             Port("admin", self.admin_port),
             Port("membership", self.membership_port, has_datagrams=True),
+            *([Port("DNS", self.dns_port, has_datagrams=True)] if self.service.has_dns else []),
         ]
 
 
@@ -145,11 +151,13 @@ def decided(directory: ClusterDirectory, state: ClusterState, node: Node) -> Doc
         section["cluster_token"] = state.cluster_token
     for needed in node.service.needs:
         section[needed] = [other.address(other.client_port) for other in _nodes_of(state, needed)]
+    dns: Document = {"dns": {"listen": [node.address(node.dns_port)]}} if node.service.has_dns else {}
     return {
         "node": node.name,
         "data_dir": str(directory.data(node.name)),
         "admin": {"listen": node.address(node.admin_port)},
         node.service.name: section,
+        **dns,
         "membership": {
             "listen": node.address(node.membership_port),
             "seeds": [other.address(other.membership_port) for other in nodes_of(state)[:SEEDS]],

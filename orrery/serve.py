@@ -86,5 +86,6 @@ def _listeners(config: msgspec.Struct, prefix: str) -> Iterator[tuple[str, str]]
         value = getattr(config, field.name)
         if isinstance(value, msgspec.Struct):
             yield from _listeners(value, f"{prefix}{field.name}.")
-        elif isinstance(value, str) and (field.name == "listen" or field.name.endswith("_listen")):
-            yield f"{prefix}{field.name}", value
+        elif field.name == "listen" or field.name.endswith("_listen"):
+            for address in (value,) if isinstance(value, str) else value:
+                yield f"{prefix}{field.name}", address

@@ -16,7 +16,7 @@ from orrery.logs import last_lines
 from orrery.loopback import is_loopback
 from orrery.services import SERVICES
 from orrery.state import ClusterDirectory, ClusterState
-from orrery.status import rows_of, table_of
+from orrery.status import report, text_of
 from orrery.supervisor import SHOWN_LOG_LINES, Supervisor
 from orrery.terminal import Progress, complain, paint
 
@@ -97,7 +97,7 @@ def _tell_unchanged(settings: "Settings", running: Sequence[str]) -> None:
 
 def _introduce(directory: ClusterDirectory, state: ClusterState) -> None:
     print()
-    print(table_of(rows_of(directory, state)))
+    print(text_of(report(directory, state)))
     print()
     where = "" if directory.root == Path.cwd() / ".orrery" else f" --data-dir {directory.root}"
     orrery = _own_name()
@@ -112,6 +112,13 @@ def _introduce(directory: ClusterDirectory, state: ClusterState) -> None:
     if "lock" in state.services:
         address = next(node.endpoints["lock"] for node in nodes_of(state) if node.service.name == "lock")
         lines.append(f'grpcurl -plaintext -d \'{{"name": "my-lock"}}\' {address} orrery.lock.v1.Locks/Inspect')
+    if "registry" in state.services:
+        node = next(node for node in nodes_of(state) if node.service.name == "registry")
+        lines += [
+            f"curl {node.endpoints['consul']}/v1/catalog/services",
+            f"curl '{node.endpoints['consul']}/v1/health/service/kv?passing'",
+            f"dig @{node.host} -p {node.dns_port} kv.service.consul SRV",
+        ]
     lines.append(f"curl {nodes_of(state)[0].endpoints['admin']}/metrics")
     lines.append(f"{orrery} down{where}")
     print("Try:")

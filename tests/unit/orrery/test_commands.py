@@ -51,6 +51,7 @@ def test_status_is_the_contract_of_scripts(cluster: Cluster, capsys: Capture) ->
             "admin": f"http://127.0.0.1:{cluster.base + 2}",
         },
         "data_dir": str(cluster.directory.data("kv-1")),
+        "health": "",
     }
 
 

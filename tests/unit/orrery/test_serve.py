@@ -37,6 +37,8 @@ def test_it_serves_by_its_file_and_options_and_stops_when_asked(tmp_path: Path) 
     [
         ('nodes = "x"', (), "nodes"),
         ('[admin]\nlisten = "0.0.0.0:0"', (), "admin.listen = '0.0.0.0:0' can be reached from other machines"),
+        ('[dns]\nlisten = ["127.0.0.1:0", "[::]:0"]', (), "dns.listen = '[::]:0' can be reached from other machines"),
+        ('[secret]\nkeys_file = "/nowhere/at/all"', (), "secret.keys_file: /nowhere/at/all cannot be read"),
         ("x = ", (), "not TOML"),
     ],
 )
