@@ -51,6 +51,16 @@ SERVICES = {
         protocols={"lock": ""},
         needs=("kv",),
     ),
+    "registry": ServiceSpec(
+        "registry",
+        "services.registry.main",
+        "services.registry.config:RegistryConfig",
+        nodes=3,
+        port_offset=70,
+        protocols={"registry": "", "consul": "http://"},
+        has_dns=True,
+        needs=("kv",),
+    ),
 }
 PROFILES = ("standard", "small")
 """`small` runs one process of each service: for small CI jobs, nothing of it survives the loss of a node."""

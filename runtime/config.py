@@ -95,7 +95,8 @@ def _check(config: type[msgspec.Struct], values: dict[str, Any], prefix: str, so
 
 def _set(config: type[msgspec.Struct], values: dict[str, Any], name: str, text: str) -> None:
     names = name[len(PREFIX) :].lower().split("__")
-    if name in RESERVED and names[0] not in _hints(config):
+    declared = _hints(config).get(names[0])
+    if name in RESERVED and (declared is None or _section(declared) is not None):
         return
 
     def shown(path: Sequence[str]) -> str:

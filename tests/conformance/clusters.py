@@ -22,10 +22,12 @@ from typing import Any, Protocol
 
 NODES = ("kv-1", "kv-2", "kv-3")
 PORTS_PER_NODE = 10
-"""Orrery's layout: node i has base + 10 * (i - 1) for clients, +1 for peers, +2 for administration, +3 for the
-membership, by UDP and TCP."""
+"""Orrery's layout: node i has base + 10 * (i - 1) for clients, +1 for peers, +2 for administration; by UDP and TCP +3
+for the membership, +4 for DNS."""
+PORTS_USED = 5
 LOCK_OFFSET, LOCK_NODES = 50, 2
 """Where the ports of the lock service begin, and how many processes it has."""
+REGISTRY_OFFSET, REGISTRY_NODES = 70, 3
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 30.0
 
@@ -52,8 +54,9 @@ def free_port_base() -> int:
     """
     for _ in range(200):
         base = random.randrange(12000, 32000, 100)
-        offsets = [*(PORTS_PER_NODE * node for node in range(len(NODES))), LOCK_OFFSET, LOCK_OFFSET + PORTS_PER_NODE]
-        wanted = [base + offset + port for offset in offsets for port in range(4)]
+        services = ((0, len(NODES)), (LOCK_OFFSET, LOCK_NODES), (REGISTRY_OFFSET, REGISTRY_NODES))
+        offsets = [first + PORTS_PER_NODE * node for first, nodes in services for node in range(nodes)]
+        wanted = [base + offset + port for offset in offsets for port in range(PORTS_USED)]
         with contextlib.ExitStack() as stack:
             try:
                 for port in wanted:

@@ -1,7 +1,9 @@
+import os
 import tomllib
 
 import pytest
 
+from orrery import processes
 from orrery.errors import OperatorError
 from orrery.layout import Port, configuration, node_of, nodes_of, with_needs
 from orrery.services import SERVICES
@@ -13,14 +15,14 @@ from services.lock.config import LockConfig
 
 
 def cluster() -> ClusterState:
-    names = ("kv-1", "kv-2", "kv-3", "lock-1", "lock-2")
+    names = ("kv-1", "kv-2", "kv-3", "lock-1", "lock-2", "registry-1", "registry-2", "registry-3")
     nodes = {name: NodeState(name.partition("-")[0]) for name in names}
     return ClusterState("127.0.0.1", 20000, "standard", "token", nodes)
 
 
 def test_services_come_behind_what_they_need() -> None:
     assert with_needs(["lock"]) == ["kv", "lock"]
-    assert with_needs(["lock", "kv"]) == ["kv", "lock"]
+    assert with_needs(["registry", "lock", "kv"]) == ["kv", "registry", "lock"]
     assert with_needs(list(SERVICES)) == with_needs(with_needs(list(SERVICES)))
 
 
@@ -33,6 +35,18 @@ def test_no_two_nodes_share_a_port() -> None:
         Port("membership", 20063, has_datagrams=True),
     ]
     assert node_of(cluster(), "lock-2").endpoints == {"lock": "127.0.0.1:20060", "admin": "http://127.0.0.1:20062"}
+    assert node_of(cluster(), "registry-3").ports == [
+        Port("client", 20090),
+        Port("admin", 20092),
+        Port("membership", 20093, has_datagrams=True),
+        Port("DNS", 20094, has_datagrams=True),
+    ]
+    assert node_of(cluster(), "registry-1").endpoints == {
+        "registry": "127.0.0.1:20070",
+        "consul": "http://127.0.0.1:20070",
+        "dns": "127.0.0.1:20074",
+        "admin": "http://127.0.0.1:20072",
+    }
     with pytest.raises(OperatorError, match="there are: kv-1"):
         node_of(cluster(), "lock-9")
 
@@ -73,3 +87,13 @@ def test_clients_are_told_where_the_services_are() -> None:
     told = environment(cluster())
     assert told["ORRERY_LOCK_ENDPOINTS"] == "127.0.0.1:20050,127.0.0.1:20060"
     assert told["ETCDCTL_ENDPOINTS"].count("http://") == 3
+    assert told["ORRERY_REGISTRY_ENDPOINTS"] == "127.0.0.1:20070,127.0.0.1:20080,127.0.0.1:20090"
+    assert (told["CONSUL_HTTP_ADDR"], told["ORRERY_DNS"]) == ("http://127.0.0.1:20070", "127.0.0.1:20074")
+
+
+def test_where_one_process_is_named_it_is_one_that_runs() -> None:
+    state = cluster()
+    own = state.nodes["registry-2"]
+    own.pid, own.start = os.getpid(), processes.start_of(os.getpid()) or ""
+    told = environment(state)
+    assert (told["CONSUL_HTTP_ADDR"], told["ORRERY_DNS"]) == ("http://127.0.0.1:20080", "127.0.0.1:20084")

@@ -246,3 +246,13 @@ def test_the_key_is_made_once_and_for_its_owner_alone(cluster: Cluster) -> None:
     assert keys.read_text() == made
     assert cluster.run("reset", "--yes") == 0
     assert not keys.exists()
+
+
+def test_the_registry_is_shown_with_what_to_ask_it(cluster: Cluster, capsys: Capture) -> None:
+    assert cluster.up("--services", "registry", "--profile", "small") == 0
+    assert list(cluster.directory.require().nodes) == ["kv-1", "registry-1"]
+    out = capsys.readouterr().out
+    address = f"http://127.0.0.1:{cluster.base + 70}"
+    assert f"registry=127.0.0.1:{cluster.base + 70} consul={address} dns=127.0.0.1:{cluster.base + 74}" in out
+    assert f"curl {address}/v1/catalog/services\n" in out
+    assert f"dig @127.0.0.1 -p {cluster.base + 74} kv.service.consul SRV\n" in out

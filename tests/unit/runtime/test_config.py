@@ -23,6 +23,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
     node: Annotated[str, msgspec.Meta(description="The node's name.")]
     kv: Annotated[Kv, msgspec.Meta(description="The key-value service.")] = msgspec.field(default_factory=Kv)
     peers: list[str] = []
+    dns: Kv = msgspec.field(default_factory=Kv)
 
 
 def test_environment_overrides_the_file() -> None:
