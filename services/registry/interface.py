@@ -118,6 +118,8 @@ class ChangeKind(Enum):
     NODE = "node"
     BEAT = "beat"
     """The time of a TTL check ran out, or runs again."""
+    PROCESS = "process"
+    """A process of the registry lives, or does not any more: `node` is its name."""
     RESET = "reset"
     """The copy was read anew: anything may have changed."""
 
