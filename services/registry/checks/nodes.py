@@ -1,7 +1,7 @@
 """What membership says of a node, as a health.
 
-Membership decides only over nodes that it has known: the owner marks their check by MEMBER_NOTES when it sees the member
-for the first time. A node that somebody registered by hand has no such mark, and keeps what it says. So a marked node
+Membership decides only over nodes that it has known: the owner marks their check by MEMBER_NOTES when it sees the
+member for the first time. A node that somebody registered by hand has no such mark, and keeps what it says. So a marked node
 that membership does not know any more died while nobody of this process looked, and long ago: members that failed are
 remembered for a while, and told to whoever joins.
 """
@@ -66,8 +66,8 @@ def is_member_check(definition: CheckDefinition) -> bool:
 def judge_node(status: Status | None, joined_for_s: float, unknown_after_s: float) -> NodeVerdict | None:
     """What a marked node is, by what membership believes of it (None: it does not know the name). None: no opinion.
 
-    A suspicion is none: the member may refute it. Names are given up as unknown only by a process that has been with the
-    others for `unknown_after_s`, for one that has just started knows nobody.
+    A suspicion is none: the member may refute it. Names are given up as unknown only by a process that has been with
+    the others for `unknown_after_s`, for one that has just started knows nobody.
     """
     if status is Status.ALIVE or status is Status.SUSPECT:
         return NodeVerdict(Health.PASSING, ALIVE_OUTPUT)
