@@ -59,6 +59,11 @@ def parse_url(text: str) -> Url:
     return Url(scheme, host, port, target)
 
 
+def is_host_name(text: str) -> bool:
+    """Whether this can be a name or an IPv4 address: no brackets, no port, ASCII only."""
+    return _NAME.fullmatch(text) is not None
+
+
 def _split_authority(authority: str, default_port: int) -> tuple[str, int]:
     if authority.startswith("["):
         host, bracket, rest = authority[1:].partition("]")
@@ -71,7 +76,7 @@ def _split_authority(authority: str, default_port: int) -> tuple[str, int]:
         digits = rest[1:]
     else:
         host, _, digits = authority.partition(":")
-        if not _NAME.fullmatch(host):
+        if not is_host_name(host):
             raise ValueError(f"the URL's host {host!r} is no name or address")
     if not digits:
         return host, default_port

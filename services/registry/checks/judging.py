@@ -14,6 +14,7 @@ from services.registry.domain import CheckDefinition, CheckKind, CheckState, Hea
 
 OUTPUT_BYTES_MAX = 4096
 """What is kept of an output, in UTF-8."""
+_KEPT_CONTROLS = "\n\r\t"
 UNDAMPED = frozenset({CheckKind.NODE, CheckKind.MAINTENANCE})
 """Membership has suspicions and refutations of its own against flapping, and an operator is to be obeyed."""
 
@@ -106,8 +107,11 @@ def observe(
 
 
 def cut_output(output: str) -> str:
-    """The beginning of an output, at most OUTPUT_BYTES_MAX in UTF-8, and always encodable."""
-    if len(output) * 4 <= OUTPUT_BYTES_MAX and output.isascii():
-        return output
+    """The beginning of an output, at most OUTPUT_BYTES_MAX in UTF-8, always encodable, and without control characters
+    but for ends of lines and tabs: a terminal would take them for orders.
+    """
     raw = output[:OUTPUT_BYTES_MAX].encode("utf-8", "replace")
-    return raw[:OUTPUT_BYTES_MAX].decode("utf-8", "ignore")
+    output = raw[:OUTPUT_BYTES_MAX].decode("utf-8", "ignore")
+    if output.isprintable():
+        return output
+    return "".join(letter if letter.isprintable() or letter in _KEPT_CONTROLS else "?" for letter in output)

@@ -1,9 +1,9 @@
 """What membership says of a node, as a health.
 
 Membership decides only over nodes that it has known: the owner marks their check by MEMBER_NOTES when it sees the
-member for the first time. A node that somebody registered by hand has no such mark, and keeps what it says. So a marked node
-that membership does not know any more died while nobody of this process looked, and long ago: members that failed are
-remembered for a while, and told to whoever joins.
+member for the first time. A node that somebody registered by hand has no such mark, and keeps what it says. So a
+marked node that membership does not know any more died while nobody of this process looked, and long ago: members that
+failed are remembered for a while, and told to whoever joins.
 """
 
 from typing import NamedTuple, Protocol

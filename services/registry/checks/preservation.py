@@ -51,6 +51,10 @@ class Account:
         """How many turns of the window were believed, and still fail, as of the last call with a time."""
         return len(self._believed)
 
+    def held_keys(self) -> list[str]:
+        """What is held back, those held longest first."""
+        return list(self._held)
+
     def is_held(self, key: str) -> bool:
         """Whether this one is held back."""
         return key in self._held
