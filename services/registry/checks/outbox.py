@@ -11,6 +11,10 @@ from enum import Enum
 from runtime.tasks import TaskScope
 
 
+AGAIN_S = 0.05
+"""Pause before one is looked at again because somebody else was faster: by then the copy has what they wrote."""
+
+
 class Outcome(Enum):
     """What became of one."""
 
@@ -84,13 +88,12 @@ class Outbox:
             outcome = await self._settle(key)
         finally:
             del self._under_way[key]
-            marked = self._again.pop(key, 1) is None
-            if marked or outcome is not Outcome.DONE:
+            if self._again.pop(key, 1) is None or outcome is Outcome.AWAY:
                 self._waiting[key] = None
-            if outcome is Outcome.DONE:
-                self._retry_s = self._retry_s_min
-            else:
+            elif outcome is Outcome.AGAIN:
+                asyncio.get_running_loop().call_later(AGAIN_S, self.mark, key)
+            if outcome is Outcome.AWAY:
                 self._away = True
-            if outcome is Outcome.AGAIN:
+            else:
                 self._retry_s = self._retry_s_min
             self._wake.set()

@@ -23,6 +23,12 @@ def check_key(node: str, check_id: str) -> str:
     return f"{node}\0{check_id}"
 
 
+def split_key(key: str) -> tuple[str, str]:
+    """The node and the check's id."""
+    node, _, check_id = key.partition("\0")
+    return node, check_id
+
+
 class Ownership:
     """Owners of all checks that there are, seen by the process `name`."""
 

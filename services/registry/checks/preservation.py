@@ -83,6 +83,10 @@ class Account:
         self._believed.pop(key, None)
         return self._held.pop(key, None) is not None
 
+    def settled(self, key: str) -> None:
+        """It is critical already, by somebody's word: there is nothing to hold back any more."""
+        self._held.pop(key, None)
+
     def ready(self, well: int, now_s: float, limit: int) -> list[str]:
         """The held ones for which `may_turn` would say yes now, those held longest first, at most `limit`."""
         self._forget(now_s)

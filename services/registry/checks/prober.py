@@ -12,7 +12,7 @@ from services.registry.checks.probes.result import Result
 from services.registry.checks.schedule import Schedule
 from services.registry.domain import CheckDefinition, Health
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Prober:
@@ -95,7 +95,7 @@ class Prober:
                 result = await self._ask(definition)
             except Exception:
                 # What strangers answer must not be able to end this process, whatever was not thought of.
-                _log.exception("a probe failed", extra={"check": definition.id, "target": definition.target})
+                log.exception("a probe failed", extra={"check": definition.id, "target": definition.target})
                 self._counters.probe_faults += 1
                 result = Result(Health.CRITICAL, "the probe failed by an error of the registry's")
         finally:

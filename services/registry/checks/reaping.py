@@ -1,6 +1,6 @@
 """When an instance that stays critical is taken away."""
 
-from services.registry.domain import CheckDefinition, CheckState, Health
+from services.registry.domain import CheckDefinition, CheckKind, CheckState, Health
 
 AFTER_S_MIN = 60.0
 """The shortest time in critical: Consul's. Below, a pause of a process's collector could make it vanish."""
@@ -15,6 +15,8 @@ def reap_in_s(definition: CheckDefinition, state: CheckState, now_ms: int) -> fl
     To be asked once, when the check is first seen so, and measured from there by a monotonic clock: a step of the wall
     clock then takes nobody away. A check that is held critical since it flaps is alive, and is not reaped.
     """
+    if not definition.instance_id and definition.kind is not CheckKind.NODE:
+        return None  # of all that is said of a node, only membership's word means its end
     if definition.deregister_critical_after_ms <= 0 or state.health is not Health.CRITICAL or state.held:
         return None
     after_s = max(definition.deregister_critical_after_ms / 1000, AFTER_S_MIN)

@@ -1,12 +1,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.registry.checks.nodes import node_check
 from services.registry.checks.reaping import AFTER_S_MIN, WATCHED_S_MIN, reap_in_s
 from services.registry.domain import CheckDefinition, CheckKind, CheckState, Health
 
 
 def definition(after_ms: int) -> CheckDefinition:
-    return CheckDefinition(id="c", name="c", kind=CheckKind.TTL, deregister_critical_after_ms=after_ms)
+    return CheckDefinition(
+        id="c", name="c", kind=CheckKind.TTL, instance_id="i", deregister_critical_after_ms=after_ms
+    )
 
 
 def critical(since_ms: int, *, held: bool = False) -> CheckState:
@@ -26,6 +29,12 @@ def test_never_without_a_time_or_while_well_or_held() -> None:
     assert reap_in_s(definition(0), critical(5), 10**9) is None
     assert reap_in_s(definition(60_000), CheckState(Health.WARNING, changed_at_ms=5), 10**9) is None
     assert reap_in_s(definition(60_000), critical(5, held=True), 10**9) is None
+
+
+def test_a_node_goes_by_the_word_of_membership_alone() -> None:
+    of_node = CheckDefinition(id="c", name="c", kind=CheckKind.TCP, deregister_critical_after_ms=60_000)
+    assert reap_in_s(of_node, critical(1), 10**9) is None
+    assert reap_in_s(node_check(60_000), critical(1), 10**9) is not None
 
 
 @given(st.integers(1, 10**10), st.integers(0, 10**13), st.integers(0, 10**13))
