@@ -11,7 +11,7 @@ a turn to critical is to be believed, and writes it by comparison with what it r
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cluster.membership.driver import ChangeKind as MemberChange

@@ -10,7 +10,6 @@ from enum import Enum
 
 from runtime.tasks import TaskScope
 
-
 AGAIN_S = 0.05
 """Pause before one is looked at again because somebody else was faster: by then the copy has what they wrote."""
 
