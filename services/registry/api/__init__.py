@@ -1,0 +1,1 @@
+"""The heads of the registry: one file or folder a protocol."""
