@@ -28,6 +28,10 @@ class Exists(RegistryError):
     """The id belongs to something else."""
 
 
+class WrongKind(RegistryError):
+    """The check takes no reports: it is none with a TTL."""
+
+
 class Unavailable(RegistryError):
     """kv gave no answer. `definite`: nothing was written, and will not be."""
 
@@ -118,6 +122,8 @@ class ChangeKind(Enum):
     NODE = "node"
     BEAT = "beat"
     """The time of a TTL check ran out, or runs again."""
+    PROCESS = "process"
+    """A process of the registry lives, or does not any more: `node` is its name."""
     RESET = "reset"
     """The copy was read anew: anything may have changed."""
 
