@@ -153,6 +153,7 @@ def _tokens(text: str) -> list[_Token]:
         found = _PATTERN.match(text, place)
         if found is None:
             raise _failed(f"cannot read it from character {place + 1} on")
+        place = found.end() - len(found[0].lstrip())
         if found["sign"] is not None:
             tokens.append(_Token(found["sign"], found["sign"], place))
         elif found["quoted"] is not None:
