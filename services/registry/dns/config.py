@@ -138,7 +138,7 @@ class DnsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for domain in self.domains:
             if len(parse_text(domain)) == 1:
                 raise ValueError("the root is no domain to answer for")
-        if len(parse_text(self.datacenter)) != len(self.datacenter) + 2:
+        if "." in self.datacenter or len(parse_text(self.datacenter)) == 1:
             raise ValueError(f"datacenter {self.datacenter!r}: one label, without dots")
         for ip in self.addresses:
             ip_address(ip)

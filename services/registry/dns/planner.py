@@ -156,10 +156,9 @@ class Planner:
             ]
             has_aliases = bool(aliases)
             choices += aliases
-            for choice in aliases:
-                if choice.following:
-                    # What an alias leads to changes by itself.
-                    dependencies = ((_ALL, index(_ALL)),)
+            if any(self._is_ours(choice.record[choice.target_at :]) for choice in aliases):
+                # What it leads to changes by itself.
+                dependencies = ((_ALL, index(_ALL)),)
         return Plan(
             RCODE_NOERROR,
             choices,
@@ -178,6 +177,9 @@ class Planner:
     def _suffixes(self, domain: bytes) -> Suffixes:
         rest = self._datacenter + domain
         return Suffixes(node=b"\x04node" + rest, address=b"\x04addr" + rest)
+
+    def _is_ours(self, host: bytes) -> bool:
+        return not isinstance(self._naming.read(host.lower())[0], Foreign)
 
     def _alias(
         self, host: bytes, weight: int, name: bytes, record_type: int, ttl_s: int, *, is_stale: bool, follow: bool
@@ -222,7 +224,7 @@ class Planner:
         elif host is not None and host.lower() != name and record_type in (TYPE_A, TYPE_AAAA, TYPE_CNAME, TYPE_ANY):
             choices = (self._alias(host, 1, name, record_type, ttl_s, is_stale=is_stale, follow=follow),)
             has_aliases = True
-            if choices[0].following:
+            if self._is_ours(host):
                 dependencies = ((_ALL, index(_ALL)),)
         return Plan(
             RCODE_NOERROR,

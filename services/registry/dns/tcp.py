@@ -105,6 +105,7 @@ class TcpConnection(asyncio.Protocol):
             return
         received, offset = self._received, 0
         answers: list[bytes] = []
+        size_of_answers = 0
         is_more = False
         while len(received) - offset >= LENGTH_BYTES:
             size = received[offset] << 8 | received[offset + 1]
@@ -117,7 +118,7 @@ class TcpConnection(asyncio.Protocol):
             end = offset + LENGTH_BYTES + size
             if end > len(received):
                 break
-            if len(answers) >= ANSWERS_PER_TURN_MAX or not self._is_writable:
+            if len(answers) >= ANSWERS_PER_TURN_MAX or size_of_answers >= WRITE_BYTES_MAX or not self._is_writable:
                 is_more = True
                 break
             response = self._responder.respond(bytes(received[offset + LENGTH_BYTES : end]), Protocol.TCP)
@@ -128,6 +129,7 @@ class TcpConnection(asyncio.Protocol):
                 transport.close()
                 return
             answers.append(response)
+            size_of_answers += len(response)
         del received[:offset]
         if answers:
             self._touch()
