@@ -1,1 +1,1 @@
-"""The heads of the registry: one file or folder a protocol."""
+"""The heads: one protocol a file or a package."""
