@@ -88,6 +88,20 @@ class RegistrySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     waiting_max: Annotated[
         int, Meta(description="Blocking queries that may wait at this process.", ge=1, le=1_000_000)
     ] = 20_000
+    datacenter: Annotated[
+        str,
+        Meta(
+            description="The datacenter, as Consul's clients are told. A request for another one is refused.",
+            pattern="^[a-z0-9_-]{1,63}$",
+        ),
+    ] = "dc1"
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        Meta(
+            description='Origins of web pages that may use the HTTP API, such as "http://ui.example"; "*" for all. With'
+            " one that is not yours, that page can register and deregister from the browser of whoever opens it."
+        ),
+    ] = ()
     drain_ms: Annotated[
         int,
         Meta(description="Milliseconds that calls under way have to finish when this process stops.", ge=0, le=9000),

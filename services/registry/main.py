@@ -6,7 +6,7 @@ import logging
 from prometheus_client import CollectorRegistry
 
 from cluster.clients.kv import KvClient
-from cluster.http import HttpConnections, HttpError, Limits, Request, Response
+from cluster.http import HttpConnections
 from cluster.pb.orrery.registry.v1 import registry_pb2
 from cluster.rpc.engine import RpcOptions, Server, create_server, listen
 from cluster.rpc.grpc.address import split_host_port
@@ -18,6 +18,9 @@ from runtime import Clock, Net, Randomness
 from runtime.process import StopSignal
 from runtime.real import StreamNet, SystemClock, SystemRandomness
 from runtime.tasks import TaskScope
+from services.registry.api.consul import ConsulHead, ConsulSettings
+from services.registry.api.http import HttpHead, http_limits
+from services.registry.api.prometheus import PrometheusDiscovery
 from services.registry.api.registry import RegistryHead
 from services.registry.catalogue import KeyKind, MemoryCatalogue, ProcessRecord
 from services.registry.config import RegistryConfig
@@ -33,8 +36,6 @@ CLIENT_SERVICES = tuple(service.full_name for service in registry_pb2.DESCRIPTOR
 """What the client port serves, as reflection and health name it."""
 MESSAGE_BYTES_MAX = 32 * 1024 * 1024
 """The largest answer: a list of the instances of one service, ten thousand of them with room."""
-HTTP_LIMITS = Limits(body_bytes_max=512 * 1024, idle_s_max=300.0, connections_max=16_384)
-"""Of a connection that speaks HTTP/1.1: the largest body is a registration."""
 HEALTH_INTERVAL_S = 0.5
 """How often is looked whether this process can serve, for those who watch its health over gRPC."""
 LEAVE_S_MAX = 2.0
@@ -71,7 +72,15 @@ async def serve_on(config: RegistryConfig, stop: StopSignal, *, clock: Clock, ra
         watchers_max=section.watchers_max,
         waiting_max=section.waiting_max,
     )
-    pages = HttpConnections(_no_pages, clock, HTTP_LIMITS)
+    consul = ConsulHead(
+        copy,
+        registrar,
+        clock,
+        random,
+        ConsulSettings(address, section.datacenter, waiters_max=section.waiting_max),
+    )
+    http = HttpHead(consul, PrometheusDiscovery(copy), section.allowed_origins)
+    pages = HttpConnections(http, clock, http_limits(section.waiting_max))
     server = _server(net, clock, registry, pages)
     head.add_to(server)
     health = await add_standard_services(server, CLIENT_SERVICES)
@@ -99,6 +108,7 @@ async def serve_on(config: RegistryConfig, stop: StopSignal, *, clock: Clock, ra
             await health.leaving()
             keeping.cancel()
             head.stop()
+            consul.stop_waiting()
             await asyncio.gather(
                 _leave(keeper), pages.close(section.drain_ms / 1000), server.stop(section.drain_ms / 1000)
             )
@@ -119,10 +129,6 @@ def _server(net: Net, clock: Clock, registry: CollectorRegistry, pages: HttpConn
         observers=[CallMetrics(series, clock)],
         http1=pages.accept,
     )
-
-
-async def _no_pages(request: Request) -> Response:
-    raise HttpError(404, f"there is nothing at {request.path}")
 
 
 async def _leave(keeper: ProcessKeeper) -> None:
