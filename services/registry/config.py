@@ -1,6 +1,7 @@
 """What a registry process can be told; see `runtime.config` for where the values come from.
 
-`orrery` writes these keys: node, data_dir, [admin] listen, [log] level, [registry] listen, advertise, kv.
+`orrery` writes these keys: node, data_dir, [admin] listen, [log] level, [registry] listen, advertise, kv,
+[dns] listen, [membership] listen, seeds, cluster, keys_file.
 """
 
 from typing import Annotated, Literal
@@ -8,7 +9,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from cluster.membership.config import MembershipSection, membership_options
+from cluster.presence.config import RegistrationSection
 from cluster.rpc.grpc.address import split_host_port
+from services.registry.checks.judging import Damping
+from services.registry.checks.options import CheckOptions
+from services.registry.checks.preservation import Allowance
+from services.registry.dns.config import DnsSection
 from services.registry.interface import Invalid
 from services.registry.validation import check_address, check_node_name
 
@@ -86,20 +93,16 @@ class RegistrySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(description="Streams of changes that this process takes.", ge=1, le=1_000_000)
     ] = 10_000
     waiting_max: Annotated[
-        int, Meta(description="Blocking queries that may wait at this process.", ge=1, le=1_000_000)
+        int, Meta(description="Blocking queries over gRPC that may wait at this process.", ge=1, le=1_000_000)
     ] = 20_000
-    datacenter: Annotated[
-        str,
-        Meta(
-            description="The datacenter, as Consul's clients are told. A request for another one is refused.",
-            pattern="^[a-z0-9_-]{1,63}$",
-        ),
-    ] = "dc1"
+    http_waiting_max: Annotated[
+        int, Meta(description="Blocking queries over HTTP that may wait at this process.", ge=1, le=1_000_000)
+    ] = 4096
     allowed_origins: Annotated[
         tuple[str, ...],
         Meta(
-            description='Origins of web pages that may use the HTTP API, such as "http://ui.example"; "*" for all. With'
-            " one that is not yours, that page can register and deregister from the browser of whoever opens it."
+            description="Origins of web pages that may talk to this process over HTTP, such as https://console.example;"
+            " `*` lets every page in the browser of whoever can reach it read and write."
         ),
     ] = ()
     drain_ms: Annotated[
@@ -118,6 +121,69 @@ class RegistrySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(str(error)) from error
 
 
+class ChecksSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[checks]."""
+
+    flap_half_life_ms: Annotated[
+        int,
+        Meta(
+            description="Milliseconds in which the memory of flips halves. Longer, a check that flaps stays critical"
+            " for longer.",
+            ge=1000,
+            le=3_600_000,
+        ),
+    ] = 60_000
+    flap_suppress: Annotated[
+        float,
+        Meta(
+            description="Turns to critical, each fading with the half-life, after which a check is held critical"
+            " although it would pass. Too low, an ordinary restart takes an instance out for minutes.",
+            gt=1.0,
+            le=1000.0,
+        ),
+    ] = 4.0
+    preserve_share: Annotated[
+        float,
+        Meta(
+            description="Part of a process's checks that may turn critical within a window and are believed. Beyond it,"
+            " the process takes itself for the one that is cut off. 1: all are believed.",
+            gt=0.0,
+            le=1.0,
+        ),
+    ] = Allowance().share_max
+    preserve_count_min: Annotated[
+        int, Meta(description="So many are always believed, however few checks there are.", ge=1, le=100_000)
+    ] = Allowance().count_min
+    probes_max: Annotated[
+        int,
+        Meta(
+            description="Probes under way at a time; each is a connection. Too few, probes are late.", ge=1, le=10_000
+        ),
+    ] = 256
+    node_deregister_after_s: Annotated[
+        int,
+        Meta(
+            description="Seconds for which a dead node is remembered before it goes, with all that is on it. 0: for"
+            " ever.",
+            ge=0,
+            le=366 * 24 * 3600,
+        ),
+    ] = 72 * 3600
+    probe_ca_file: Annotated[
+        str, Meta(description="Certificates that probes by TLS trust. Empty: those of the system.")
+    ] = ""
+
+    def options(self) -> CheckOptions:
+        """The same as the checks take it. Raises ValueError."""
+        return CheckOptions(
+            damping=Damping(half_life_ms=self.flap_half_life_ms, suppress=self.flap_suppress),
+            allowance=Allowance(share_max=self.preserve_share, count_min=self.preserve_count_min),
+            probes_max=self.probes_max,
+            node_deregister_after_s=float(self.node_deregister_after_s),
+            probe_ca_file=self.probe_ca_file,
+        )
+
+
 class RegistryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A registry process."""
 
@@ -128,3 +194,15 @@ class RegistryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     admin: Annotated[AdminConfig, Meta(description="The admin port.")] = AdminConfig()
     log: Annotated[LogConfig, Meta(description="Logs.")] = LogConfig()
     registry: Annotated[RegistrySection, Meta(description="The service.")] = RegistrySection()
+    dns: Annotated[DnsSection, Meta(description="DNS.")] = DnsSection()
+    checks: Annotated[ChecksSection, Meta(description="How checks are judged.")] = ChecksSection()
+    membership: Annotated[MembershipSection, Meta(description="Who else of the cluster is there.")] = (
+        MembershipSection()
+    )
+    registration: Annotated[RegistrationSection, Meta(description="What the registry is told of this process.")] = (
+        RegistrationSection()
+    )
+
+    def __post_init__(self) -> None:
+        membership_options(self.membership, self.node)
+        self.checks.options()

@@ -43,7 +43,7 @@ from services.registry.interface import (
     WrongKind,
 )
 from services.registry.metrics import Counters
-from services.registry.status import CountsChecks
+from services.registry.status import CheckCounts
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Registry"].full_name
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -65,7 +65,7 @@ class RegistryHead:
         self,
         copy: MemoryCatalogue,
         registrar: Registrar,
-        checks: CountsChecks,
+        checks: Callable[[], CheckCounts],
         counters: Counters,
         *,
         node: str,
@@ -239,7 +239,7 @@ class RegistryHead:
 
     async def status(self, request: pb.StatusRequest) -> pb.StatusResponse:
         """How this process stands."""
-        copy, counts = self._copy, self._checks.counts()
+        copy, counts = self._copy, self._checks()
         return pb.StatusResponse(
             node=self._node,
             freshness=self._freshness(Topic(TopicKind.ALL)),

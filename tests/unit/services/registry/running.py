@@ -15,6 +15,7 @@ from runtime.process import StopSignal
 from runtime.real import StreamNet, SystemClock, SystemRandomness
 from services.kv.local_node import LocalNode
 from services.registry.config import AdminConfig, RegistryConfig, RegistrySection
+from services.registry.dns import DnsSection
 from services.registry.main import serve
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Service:
                 kv=(self.kv.address,),
                 **settings,  # type: ignore[arg-type]
             ),
+            dns=DnsSection(listen=("127.0.0.1:0",)),
         )
         stop = StopSignal()
         task = asyncio.create_task(serve(config, stop))
