@@ -263,7 +263,7 @@ async def run(instances: int, *, only_ours: bool) -> list[Result]:
     with tempfile.TemporaryDirectory(prefix="orrery-bench-") as folder:
         async with orrery(Path(folder) / "orrery") as cluster:
             async with AsyncExitStack() as stack:
-                addresses = [f"127.0.0.1:{cluster.port_base + 70 + 10 * node}" for node in range(3)]
+                addresses = cluster.registry_addresses
                 result = Result("orrery")
                 results.append(result)
                 await measure(result, Ours(stack, addresses), instances)
