@@ -7,9 +7,7 @@ from services.registry.domain import CheckDefinition, CheckKind, CheckState, Hea
 
 
 def definition(after_ms: int) -> CheckDefinition:
-    return CheckDefinition(
-        id="c", name="c", kind=CheckKind.TTL, instance_id="i", deregister_critical_after_ms=after_ms
-    )
+    return CheckDefinition(id="c", name="c", kind=CheckKind.TTL, instance_id="i", deregister_critical_after_ms=after_ms)
 
 
 def critical(since_ms: int, *, held: bool = False) -> CheckState:
