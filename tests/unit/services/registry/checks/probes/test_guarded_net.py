@@ -1,0 +1,48 @@
+import asyncio
+from ipaddress import ip_network
+
+import pytest
+
+from runtime.real import StreamNet
+from services.registry.checks.probes import GuardedNet
+from tests.unit.cluster.http.strangers import serving
+from tests.unit.services.registry.checks.no_net import NoNet
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "fe80::1", "fe80::1%lo", "::ffff:169.254.1.1", "fd00:ec2::254"])
+async def test_an_address_that_is_denied_is_not_even_tried(host: str) -> None:
+    with pytest.raises(PermissionError):
+        await GuardedNet(NoNet()).connect(asyncio.Protocol, host, 80)
+
+
+async def test_a_name_that_leads_there_is_found_out_when_it_has_led_there() -> None:
+    closed = asyncio.Event()
+    heard: list[bytes] = []
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            heard.append(await reader.read())
+        finally:
+            closed.set()
+
+    net = GuardedNet(StreamNet(), [ip_network("127.0.0.0/8"), ip_network("::1/128")])
+    async with serving(behave) as port:
+        with pytest.raises(PermissionError):
+            await net.connect(asyncio.Protocol, "localhost", port)
+        async with asyncio.timeout(5):
+            await closed.wait()
+    assert heard in ([], [b""])
+
+
+async def test_everything_else_is_let_through() -> None:
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    net = GuardedNet(StreamNet())
+    async with serving(behave) as port:
+        transport, _ = await net.connect(asyncio.Protocol, "127.0.0.1", port)
+        transport.abort()
+    server = await net.listen(asyncio.Protocol, "127.0.0.1", 0)
+    server.close()
+    datagrams, _ = await net.datagram(asyncio.DatagramProtocol, "127.0.0.1", 0)
+    datagrams.close()
