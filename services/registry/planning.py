@@ -15,6 +15,8 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from services.registry.catalogue import (
     BeatRecord,
     CheckRecord,
@@ -229,6 +231,8 @@ def _plan_check(
     key = Key(KeyKind.CHECK, node, definition.id)
     stored = copy.stored(key)
     before = stored.value if stored is not None and isinstance(stored.value, CheckRecord) else None
+    if state is not None and not state.changed_at_ms:
+        state = _dated(state, before.state if before is not None else None, now_ms)
     if before is not None and before.definition == definition and (state is None or before.state == state):
         return False
     guard(plan, copy, key)
@@ -259,6 +263,14 @@ def initial_state(definition: CheckDefinition, now_ms: int) -> CheckState:
     """What a check says before its first result."""
     critical = definition.initial is Health.CRITICAL
     return CheckState(definition.initial, changed_at_ms=now_ms, critical_since_ms=now_ms if critical else 0)
+
+
+def _dated(state: CheckState, before: CheckState | None, now_ms: int) -> CheckState:
+    """A state whose time is not told: of its latest flip, which may be now."""
+    if before is not None and (before.health, before.output) == (state.health, state.output):
+        return before
+    since_ms = now_ms if state.health is Health.CRITICAL else 0
+    return msgspec.structs.replace(state, changed_at_ms=now_ms, critical_since_ms=since_ms)
 
 
 def _question(definition: CheckDefinition) -> tuple[object, ...]:

@@ -1,0 +1,56 @@
+"""An answer that is ready but for its order: what the catalogue says about a name and a type."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.registry.dns.codes import RCODE_NOERROR, RCODE_NXDOMAIN, RCODE_REFUSED
+from services.registry.interface import Topic
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One record of an answer, and what goes with it."""
+
+    record: bytes
+    """On the wire. Its only pointers are to the question, so it can stand anywhere."""
+    weight: int = 1
+    """Its share of the first places."""
+    target_at: int = 0
+    """Where in `record` the name begins that owns the records below."""
+    following: tuple[bytes, ...] = ()
+    """Tails of records that belong to the answer, too: those of an alias's target."""
+    additional: tuple[bytes, ...] = ()
+    """Tails of records that spare the client a question."""
+    is_alias: bool = False
+    """A CNAME: it stands alone (RFC 2181, section 10.1)."""
+
+
+Dependencies = tuple[tuple[Topic, int], ...]
+"""The plan holds as long as these topics have these indexes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is answered."""
+
+    rcode: int
+    choices: Sequence[Choice] = ()
+    """None: the SOA is sent, for the rcode's or the emptiness's caching (RFC 2308)."""
+    is_authoritative: bool = True
+    may_be_partial: bool = False
+    """Whether some of the choices do as well as all: instances of a service."""
+    has_aliases: bool = False
+    has_weights: bool = False
+    """Whether the weights differ."""
+    dependencies: Dependencies = ()
+    folding: int = 0
+    """The generation of `Folding` that it was made with."""
+    is_kept: bool = False
+    """Whether it is worth keeping: only what exists, of which there is an end."""
+    domain_bytes: int = 0
+    """Length of the name's domain on the wire."""
+
+
+NAME_ERROR = Plan(RCODE_NXDOMAIN)
+REFUSAL = Plan(RCODE_REFUSED, is_authoritative=False)
+EMPTY = Plan(RCODE_NOERROR)
