@@ -6,11 +6,10 @@ The catalogue, the registrar and the arithmetic are the real ones; kv, membershi
 import asyncio
 import itertools
 
-import msgspec
-
+from services.registry.catalogue import BeatRecord, Key, KeyKind, Update
 from services.registry.checks.options import CheckOptions
 from services.registry.checks.preservation import Allowance
-from services.registry.domain import CheckDefinition, CheckKind, Health
+from services.registry.domain import CheckDefinition, CheckKind, CheckState, Health
 from services.registry.interface import Check
 from tests.unit.services.registry.checks.living import Living, play, tcp, ttl
 
@@ -47,8 +46,6 @@ def test_what_expired_while_nobody_looked_is_found_at_the_start_and_when_the_cop
         kept = [
             (key, stored) for key, stored in copy._records.items() if not (key.kind.value == "beats" and key.id == "t2")
         ]
-        from services.registry.catalogue import Update
-
         copy.reset([Update(key, stored.value, stored.revision, stored.lease) for key, stored in kept], copy.revision)
         await living.until(lambda: living.health("t2") is C, 2)
 
@@ -224,18 +221,41 @@ def test_a_write_that_comes_second_is_considered_anew() -> None:
         written = living.registrar.set_state
         states: list[Health] = []
 
-        async def race(check: Check, state: object) -> bool:
+        async def race(check: Check, state: CheckState, *, unless_beating: bool = False) -> bool:
             # Between what was read and what is written, the client says something.
             states.append(check.state.health)
             if len(states) == 1:
                 await living.beat("t", W)
-            return await written(check, msgspec.convert(state, type(check.state)))
+            return await written(check, state, unless_beating=unless_beating)
 
         living.registrar.set_state = race  # type: ignore[method-assign]
         living.store.expire("orrery", "t")
         await asyncio.sleep(5)
         assert checks.counters.writes_lost == 1
         assert living.health("t") is W  # it beats, and so nothing has expired any more
+
+    play(scenario)
+
+
+def test_a_beat_that_changes_nothing_but_the_time_saves_a_check_at_the_last_moment() -> None:
+    async def scenario(living: Living) -> None:
+        checks = living.start()
+        await living.add(ttl("t"))
+        await living.beat("t")
+        written = living.registrar.set_state
+
+        async def race(check: Check, state: CheckState, *, unless_beating: bool = False) -> bool:
+            # Another process writes the beat's record anew; the check itself stays as it was.
+            living.store.revision += 1
+            beat = Update(Key(KeyKind.BEAT, "orrery", "t"), BeatRecord(10), living.store.revision)
+            living.catalogue.apply([beat], living.store.revision)
+            return await written(check, state, unless_beating=unless_beating)
+
+        living.registrar.set_state = race  # type: ignore[method-assign]
+        living.store.expire("orrery", "t")
+        await asyncio.sleep(5)
+        assert checks.counters.writes_lost == 1
+        assert living.health("t") is P
 
     play(scenario)
 
