@@ -19,9 +19,9 @@ def test_how_long_a_probe_may_take(interval_ms: int, timeout_ms: int, expected_s
 async def test_each_kind_is_asked_in_its_way_and_others_not_at_all() -> None:
     probes = Probes(NoNet(), SystemRandomness())
     for kind, target, word in (
-        (CheckKind.HTTP, "http://a/", "HTTP GET http://a/: connection failed: there is no network"),
-        (CheckKind.TCP, "a:1", "TCP connect a:1: there is no network"),
-        (CheckKind.GRPC, "a:1/s", "gRPC check a:1/s: UNAVAILABLE"),
+        (CheckKind.HTTP, "http://127.0.0.1/", "HTTP GET http://127.0.0.1/: connection failed: there is no network"),
+        (CheckKind.TCP, "127.0.0.1:1", "TCP connect 127.0.0.1:1: there is no network"),
+        (CheckKind.GRPC, "127.0.0.1:1/s", "gRPC check 127.0.0.1:1/s: UNAVAILABLE"),
     ):
         result = await probes(CheckDefinition("c", "c", kind, target=target))
         assert result.health is Health.CRITICAL
