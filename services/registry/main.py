@@ -18,7 +18,7 @@ from runtime.process import StopSignal
 from runtime.real import StreamNet, SystemClock, SystemRandomness
 from runtime.tasks import TaskScope
 from services.registry.api.consul import ConsulHead, ConsulSettings
-from services.registry.api.http import LIMITS, HttpHead
+from services.registry.api.http import HttpHead, http_limits
 from services.registry.api.prometheus import PrometheusDiscovery
 from services.registry.api.registry import RegistryHead
 from services.registry.catalogue import KeyKind, MemoryCatalogue, ProcessRecord
@@ -100,7 +100,7 @@ class _Process:
         head = self._grpc_head()
         consul = self._consul_head()
         web = HttpHead(consul, PrometheusDiscovery(self._copy), section.allowed_origins)
-        pages = HttpConnections(web, self._clock, LIMITS)
+        pages = HttpConnections(web, self._clock, http_limits(section.http_waiting_max))
         server = self._server(pages)
         head.add_to(server)
         health = await add_standard_services(server, CLIENT_SERVICES)

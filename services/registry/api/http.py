@@ -13,13 +13,18 @@ from services.registry.api.consul.fields import BODY_BYTES_MAX
 from services.registry.api.prometheus import PATH, PrometheusDiscovery
 
 ANY_ORIGIN = "*"
-LIMITS = Limits(body_bytes_max=BODY_BYTES_MAX, idle_s_max=300.0, connections_max=8192)
-"""Twice as many connections as may wait in blocking queries: those who write must not wait for those who watch."""
+CONNECTIONS_BESIDE_WAITERS = 4096
 
 _NO_SNIFF = ("x-content-type-options", "nosniff")
 _METHODS = ("access-control-allow-methods", "GET, PUT, OPTIONS")
 _HEADERS = ("access-control-allow-headers", "accept, content-type, authorization, x-consul-token")
 _EXPOSED = ("access-control-expose-headers", "x-consul-index, x-consul-knownleader, x-consul-lastcontact")
+
+
+def http_limits(waiters_max: int) -> Limits:
+    """More connections may be open than wait in blocking queries, so that watchers do not keep writers out."""
+    connections_max = waiters_max + CONNECTIONS_BESIDE_WAITERS
+    return Limits(body_bytes_max=BODY_BYTES_MAX, idle_s_max=300.0, connections_max=connections_max)
 
 
 class HttpHead:

@@ -24,7 +24,7 @@ from services.registry.domain import (
     CheckState,
     Health,
 )
-from services.registry.interface import Beat, Check, Endpoint, NotFound, Registrar
+from services.registry.interface import Beat, Endpoint, NotFound, Registrar, WrongKind
 
 _DONE = Response(200, b"")
 _SERVICE_REASON = "Maintenance mode is enabled for this service, but no reason was provided. This is a default message."
@@ -253,8 +253,7 @@ class AgentRoom:
         (error,) = await self._registrar.beat((Beat(self._node, check_id, health, cut_output(output)),))
         if isinstance(error, NotFound):
             raise _unknown_check(check_id)
-        check: Check | None = self._catalogue.check(self._node, check_id)
-        if error is not None and check is not None and check.definition.kind is not CheckKind.TTL:
+        if isinstance(error, WrongKind):
             raise Refused(400, f'CheckID "{check_id}" does not have associated TTL')
         if error is not None:
             raise error

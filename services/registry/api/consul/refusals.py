@@ -1,6 +1,6 @@
 """What is refused, with Consul's status code and words where its clients look at them."""
 
-from services.registry.interface import Exists, Invalid, NotFound, RegistryError, Unavailable
+from services.registry.interface import Exists, Invalid, NotFound, RegistryError, Unavailable, WrongKind
 
 NO_LEADER = "No cluster leader"
 """What Consul says when its servers cannot be written to; clients look for it to know that they may try again."""
@@ -24,7 +24,7 @@ def refusal(error: RegistryError) -> Refused:
     sentence would tell a client that it has not.
     """
     match error:
-        case Invalid() | Exists():
+        case Invalid() | Exists() | WrongKind():
             return Refused(400, str(error))
         case NotFound():
             return Refused(404, str(error))
