@@ -108,7 +108,7 @@ def test_nothing_is_tried_while_nothing_may_be_written() -> None:
         await asyncio.sleep(60)
         assert kept.settled == []
         kept.may = True
-        await asyncio.sleep(9)
+        await asyncio.sleep(1.2)
         assert kept.count("k") == 1
 
     play(scenario)
