@@ -2,10 +2,12 @@
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from cluster.http.client import FetchFailed, fetch, make_request
 from cluster.http.reply import Reply, ReplyLimits
@@ -173,6 +175,45 @@ async def test_https_with_wrong_certificates(tmp_path: Path) -> None:
             await get(port, scheme="https", tls=ssl.create_default_context(cafile=str(path)))
         with pytest.raises(FetchFailed, match="not set up"):
             await get(port, scheme="https")
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_both_loops_end_the_same(loop_factory: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path) -> None:
+    """Their transports, and their TLS, end in different ways."""
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(b"x" * 10_000)
+            await writer.drain()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        await reader.read()
+
+    async def whole() -> None:
+        server, path = certificate(tmp_path, name="right", address="127.0.0.1")
+        trusting = ssl.create_default_context(cafile=str(path))
+        for scheme, own in (("http", None), ("https", server)):
+            async with serving(OK, own) as port:
+                assert (await get(port, scheme=scheme, tls=trusting)).body == b"ok"
+            async with serving(endless, own) as port:
+                assert (await get(port, scheme=scheme, tls=trusting)).is_cut
+            async with serving(answering(b"HTTP/1.1 200 OK\r\n\r\nab"), own) as port:
+                assert (await get(port, scheme=scheme, tls=trusting)).body == b"ab"
+            async with serving(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab"), own) as port:
+                with pytest.raises(FetchFailed, match="within the body"):
+                    await get(port, scheme=scheme, tls=trusting)
+            async with serving(silent, own) as port:
+                with pytest.raises(FetchFailed, match="no reply within"):
+                    await get(port, scheme=scheme, tls=trusting, within_s=0.3)
+        async with serving(OK, server) as port:
+            with pytest.raises(FetchFailed, match="TLS failed"):
+                await get(port, scheme="https", tls=ssl.create_default_context())
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(whole())
 
 
 async def test_https_to_one_that_speaks_no_tls() -> None:

@@ -125,6 +125,8 @@ class Living:
         self.catalogue, self.registrar, self.store = memory_registry(self.clock, judge=observe)
         self.random = SeededRandomness(random.Random(world.seed))
         self.answers = Answers()
+        self.silent = False
+        """kv says nothing, so the copy may be old; it would take writes."""
         self.flips: list[tuple[float, str, Health]] = []
         """Every state that was kept, with when."""
         self.catalogue.subscribe(
@@ -143,7 +145,7 @@ class Living:
 
     async def _hear(self) -> None:
         while True:
-            if not self.store.away:
+            if not self.store.away and not self.silent:
                 self.catalogue.heard()
             await asyncio.sleep(1.0)
 
