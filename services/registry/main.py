@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from functools import partial
 
 from cluster.clients.kv import KvClient
 from cluster.http import HttpConnections
@@ -75,7 +76,9 @@ class _Process:
         self._mirror = Mirror(self._kv, copy, counters)
         self._store = KvStore(self._kv, self._mirror, within_s=within_s)
         shared = Node(section.shared_node, section.shared_address or split_host_port(self._address)[0])
-        self._registrar = CatalogueRegistrar(copy, self._store, clock, shared=shared, judge=observe, counters=counters)
+        # Beats are damped by the same numbers as what this process finds out itself.
+        judge = partial(observe, damping=config.checks.options().damping)
+        self._registrar = CatalogueRegistrar(copy, self._store, clock, shared=shared, judge=judge, counters=counters)
         self._keeper = ProcessKeeper(self._kv, config.node, ProcessRecord(self._address), ttl_s=section.process_ttl_s)
         dns_ports = {"dns": config.dns.listen[0]} if config.dns.listen else {}
         self._presence = Presence(
