@@ -109,6 +109,14 @@ async def test_a_node_is_left_as_it_is_when_asked(registry: Registry) -> None:
     assert (node["Address"], node["Meta"]) == ("10.9.9.9", {"a": "1"})
 
 
+async def test_weights_of_zero_are_unsaid(registry: Registry) -> None:
+    """So does Consul's Go client send them."""
+    service = {"Service": "db", "Weights": {"Passing": 0, "Warning": 0}}
+    await write(registry, "register", Node="ext", Address="10.9.9.9", Service=service)
+    (found,) = (await registry.get("/v1/catalog/service/db")).json
+    assert found["ServiceWeights"] == {"Passing": 1, "Warning": 1}
+
+
 async def test_deregister(registry: Registry) -> None:
     await write(registry, "register", Node="ext", Address="10.9.9.9", Service={"Service": "db", "ID": "a"})
     await write(registry, "register", Node="ext", Address="10.9.9.9", Service={"Service": "db", "ID": "b"})
