@@ -250,6 +250,11 @@ class OrreryCluster:
         """`host:port` of the lock processes' client ports."""
         return [f"127.0.0.1:{self._base + LOCK_OFFSET + PORTS_PER_NODE * index}" for index in range(LOCK_NODES)]
 
+    @property
+    def registry_addresses(self) -> list[str]:
+        """`host:port` of the registry processes' client ports."""
+        return [f"127.0.0.1:{self._base + REGISTRY_OFFSET + PORTS_PER_NODE * index}" for index in range(REGISTRY_NODES)]
+
     def pid(self, node: str) -> int:
         return dict(self._rows())[node]
 
