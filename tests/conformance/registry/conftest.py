@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -27,29 +26,13 @@ GO_BUILD_S_MAX = 400.0
 """The first build compiles Prometheus' discovery, too; later ones take a second."""
 
 
-@dataclass(frozen=True)
-class Served:
-    """A running cluster, and where its registry is."""
-
-    cluster: OrreryCluster
-
-    @property
-    def addresses(self) -> list[str]:
-        """`host:port` of each registry process."""
-        return [
-            str(row["endpoints"]["consul"]).removeprefix("http://")
-            for row in self.cluster.status()
-            if row["service"] == "registry"
-        ]
-
-
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrreryCluster]:
     if reason := missing_for_orrery():
         pytest.skip(reason)
     cluster = OrreryCluster(tmp_path_factory.mktemp("registry"), services="kv,lock,registry")
     try:
-        yield Served(cluster)
+        yield cluster
     finally:
         cluster.close()
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.registry.conftest import Served
+from tests.conformance.clusters import OrreryCluster
 
 SOURCE = Path(__file__).parent / "go" / "session.go"
 CHECKS = re.findall(r'^\t\t"(\w+)": +\w+,$', SOURCE.read_text(), re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
-def results(served: Served, go_clients: str) -> dict[str, str]:
-    addresses = served.addresses
+def results(served: OrreryCluster, go_clients: str) -> dict[str, str]:
+    addresses = served.registry_addresses
     done = subprocess.run(
         [go_clients, "session", addresses[0], addresses[-1]],
         stdin=subprocess.DEVNULL,

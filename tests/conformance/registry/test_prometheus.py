@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.clusters import wait_for
-from tests.conformance.registry.conftest import PROCESSES, Served
+from tests.conformance.clusters import OrreryCluster, wait_for
+from tests.conformance.registry.conftest import PROCESSES
 
 START_S_MAX = 30.0
 FOUND_S_MAX = 60.0
@@ -47,12 +47,12 @@ scrape_configs:
 
 
 class Prometheus:
-    def __init__(self, folder: Path, served: Served, discovery: str) -> None:
+    def __init__(self, folder: Path, served: OrreryCluster, discovery: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
         config = folder / "prometheus.yml"
-        config.write_text(CONFIG.format(http=served.addresses[0], discovery=discovery))
+        config.write_text(CONFIG.format(http=served.registry_addresses[0], discovery=discovery))
         self._log = folder / "prometheus.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -116,12 +116,12 @@ def knows_consul(folder: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def discovery(
-    served: Served, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    served: OrreryCluster, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[str]:
     """The line of the configuration that finds targets as Consul's."""
     if shutil.which("prometheus") is None:
         pytest.skip("prometheus not found: apt-get install prometheus")
-    folder, address = tmp_path_factory.mktemp("discovery"), served.addresses[-1]
+    folder, address = tmp_path_factory.mktemp("discovery"), served.registry_addresses[-1]
     if knows_consul(folder):
         yield f'consul_sd_configs: [{{server: "{address}", refresh_interval: 1s}}]'
         return
@@ -138,7 +138,7 @@ def discovery(
 
 
 @pytest.fixture(scope="module")
-def prometheus(served: Served, discovery: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+def prometheus(served: OrreryCluster, discovery: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     running = Prometheus(tmp_path_factory.mktemp("prometheus"), served, discovery)
     yield running
     running.close()
@@ -167,11 +167,15 @@ def test_every_process_is_found_and_scraped(prometheus: Prometheus, job: str) ->
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_an_instance_comes_and_goes(prometheus: Prometheus, served: Served, job: str) -> None:
+def test_an_instance_comes_and_goes(prometheus: Prometheus, served: OrreryCluster, job: str) -> None:
     admin = f"127.0.0.1:{prometheus.address.rpartition(':')[2]}"  # something that has /metrics
     name = f"guest-{job}"
     instance = {"Service": name, "Port": 1, "Meta": {"admin": admin}}
-    put(served.addresses[1], "/v1/catalog/register", {"Node": name, "Address": "127.0.0.1", "Service": instance})
+    put(
+        served.registry_addresses[1],
+        "/v1/catalog/register",
+        {"Node": name, "Address": "127.0.0.1", "Service": instance},
+    )
     wait_for("it is scraped", lambda: prometheus.targets(job).get(name) == "up", FOUND_S_MAX)
-    put(served.addresses[2], "/v1/catalog/deregister", {"Node": name})
+    put(served.registry_addresses[2], "/v1/catalog/deregister", {"Node": name})
     wait_for("it is gone", lambda: name not in prometheus.targets(job), FOUND_S_MAX)

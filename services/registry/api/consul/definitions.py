@@ -2,7 +2,7 @@
 
 Both spellings of Consul are read (`DeregisterCriticalServiceAfter` and `deregister_critical_service_after`), both
 places for checks (`Check` and `Checks`), and durations as text or as nanoseconds. What would change how an instance is
-reached or judged, and cannot be had here, is refused; what would not is left out. services/registry/README.md lists it.
+reached or judged, and cannot be had here, is refused; what would not is left out. docs/consul.md lists it.
 """
 
 from collections.abc import Mapping
