@@ -15,8 +15,8 @@ from services.registry.api.prometheus import PATH, PrometheusDiscovery
 ANY_ORIGIN = "*"
 CONNECTIONS_BESIDE_WAITERS = 4096
 HALF_CLOSED_S_MAX = 1.0
-"""Who closes its side while a blocking query waits has gone, as a rule. Who only says that it will send no more gets its
-answer if it comes this soon."""
+"""Who closes its side while a blocking query waits has gone, as a rule. Who only says that it will send no more gets
+its answer if it comes this soon."""
 
 _NO_SNIFF = ("x-content-type-options", "nosniff")
 _METHODS = ("access-control-allow-methods", "GET, PUT, OPTIONS")
