@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from services.registry.dns import records
 from services.registry.dns.naming import IP
@@ -92,6 +93,7 @@ def _place(endpoint: Endpoint, suffixes: Suffixes) -> tuple[bytes, IP | None] | 
     return None if ip is None else (address_name(ip, suffixes.address), ip)
 
 
-def have_weights(choices: Sequence[Choice]) -> bool:
-    """Whether they differ."""
-    return any(choice.weight != choices[0].weight for choice in choices)
+def added_up(choices: Sequence[Choice]) -> Sequence[int]:
+    """The sums of the first weight, the first two, and so on; empty when all weights are the same."""
+    weights = [choice.weight for choice in choices]
+    return list(accumulate(weights)) if len(set(weights)) > 1 else ()

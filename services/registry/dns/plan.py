@@ -7,9 +7,11 @@ from services.registry.dns.codes import RCODE_NOERROR, RCODE_NXDOMAIN, RCODE_REF
 from services.registry.interface import Topic
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Choice:
-    """One record of an answer, and what goes with it."""
+    """One record of an answer, and what goes with it. Never changed; not frozen, since making ten thousand frozen ones
+    takes a large service's answer three times as long.
+    """
 
     record: bytes
     """On the wire. Its only pointers are to the question, so it can stand anywhere."""
@@ -40,15 +42,13 @@ class Plan:
     may_be_partial: bool = False
     """Whether some of the choices do as well as all: instances of a service."""
     has_aliases: bool = False
-    has_weights: bool = False
-    """Whether the weights differ."""
+    weights: Sequence[int] = ()
+    """The weights added up, choice by choice, where they differ; empty where all are the same."""
     dependencies: Dependencies = ()
     folding: int = 0
     """The generation of `Folding` that it was made with."""
     is_kept: bool = False
     """Whether it is worth keeping: only what exists, of which there is an end."""
-    domain_bytes: int = 0
-    """Length of the name's domain on the wire."""
 
 
 NAME_ERROR = Plan(RCODE_NXDOMAIN)

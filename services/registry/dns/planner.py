@@ -1,6 +1,5 @@
 """Says what the catalogue answers to a name and a type. Reads only; waits for nothing."""
 
-from dataclasses import replace
 from ipaddress import ip_address
 
 from cluster.http.address import split_address
@@ -23,7 +22,7 @@ from services.registry.dns.codes import (
 )
 from services.registry.dns.config import DnsSection
 from services.registry.dns.folding import Folding, fold
-from services.registry.dns.instances import Suffixes, by_address, by_port, have_weights, hosts
+from services.registry.dns.instances import Suffixes, added_up, by_address, by_port, hosts
 from services.registry.dns.name import parse_text
 from services.registry.dns.naming import (
     IP,
@@ -74,13 +73,13 @@ class Planner:
         self._datacenter = parse_text(fold(config.datacenter))[:-1]
         self._server_ips = _server_ips(config)
 
-    def plan(self, name: bytes, record_type: int, *, is_stale: bool) -> Plan:
-        """The answer for `name` (on the wire, lower case)."""
+    def plan(self, name: bytes, record_type: int, *, is_stale: bool) -> tuple[Plan, int]:
+        """The answer for `name` (on the wire, lower case), and the length of its domain on the wire."""
         wanted, domain_bytes = self._naming.read(name)
         if record_type in TRANSFER_TYPES:
-            return REFUSAL
-        plan = self._plan(wanted, name, name[len(name) - domain_bytes :], record_type, is_stale=is_stale, follow=True)
-        return replace(plan, domain_bytes=domain_bytes)
+            return REFUSAL, domain_bytes
+        domain = name[len(name) - domain_bytes :]
+        return self._plan(wanted, name, domain, record_type, is_stale=is_stale, follow=True), domain_bytes
 
     def holds(self, plan: Plan) -> bool:
         """Whether a plan is still what `plan` would return. O(its dependencies)."""
@@ -164,7 +163,7 @@ class Planner:
             choices,
             may_be_partial=True,
             has_aliases=has_aliases,
-            has_weights=bool(choices) and have_weights(choices),
+            weights=added_up(choices),
             dependencies=dependencies,
             folding=self._folding.generation,
             is_kept=True,

@@ -3,7 +3,6 @@
 import struct
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
 
 from runtime import Randomness
 from services.registry.dns.plan import Choice
@@ -30,12 +29,12 @@ def shuffled(choices: Sequence[Choice], count: int, random: Randomness) -> list[
     return pool
 
 
-def weighted(choices: Sequence[Choice], count: int, random: Randomness) -> list[Choice]:
+def weighted(choices: Sequence[Choice], bounds: Sequence[int], count: int, random: Randomness) -> list[Choice]:
     """`count` of them; each next one by its share of the weight that is left. Those without weight come last.
 
-    So a client that takes the first address follows the weights, though A records have none. O(all + count log all).
+    So a client that takes the first address follows the weights, though A records have none. `bounds` are the weights
+    added up. O(count log all), and O(all) once most of them are picked.
     """
-    bounds = list(accumulate(choice.weight for choice in choices))
     count = min(count, len(choices))
     total = bounds[-1]
     picked: dict[int, None] = {}
