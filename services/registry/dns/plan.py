@@ -1,7 +1,8 @@
 """An answer that is ready but for its order: what the catalogue says about a name and a type."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar, overload
 
 from services.registry.dns.codes import RCODE_NOERROR, RCODE_NXDOMAIN, RCODE_REFUSED
 from services.registry.interface import Topic
@@ -25,6 +26,41 @@ class Choice:
     """Tails of records that spare the client a question."""
     is_alias: bool = False
     """A CNAME: it stands alone (RFC 2181, section 10.1)."""
+
+
+K = TypeVar("K")
+
+
+class Choices(Sequence[Choice]):
+    """Choices that are made when they are chosen: an answer over UDP has some dozens at most, a service may have ten
+    thousand instances.
+    """
+
+    __slots__ = ("_made", "_make", "weights")
+
+    def __init__(self, weights: Mapping[K, int], make: Callable[[K, int], Choice]) -> None:
+        """`weights` has what tells the choices apart, in order; `make(key, weight)` makes one."""
+        keys = list(weights)
+        self.weights: Sequence[int] = list(weights.values())
+        self._make: Callable[[int], Choice] = lambda place: make(keys[place], self.weights[place])
+        self._made: list[Choice | None] = [None] * len(keys)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    @overload
+    def __getitem__(self, place: int) -> Choice: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Choice]: ...
+
+    def __getitem__(self, place: int | slice) -> Choice | list[Choice]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        choice = self._made[place]
+        if choice is None:
+            choice = self._made[place] = self._make(place)
+        return choice
 
 
 Dependencies = tuple[tuple[Topic, int], ...]

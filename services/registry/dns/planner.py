@@ -1,5 +1,6 @@
 """Says what the catalogue answers to a name and a type. Reads only; waits for nothing."""
 
+from collections.abc import Sequence
 from ipaddress import ip_address
 
 from cluster.http.address import split_address
@@ -25,7 +26,6 @@ from services.registry.dns.folding import Folding, fold
 from services.registry.dns.instances import Suffixes, added_up, by_address, by_port, hosts
 from services.registry.dns.name import parse_text
 from services.registry.dns.naming import (
-    IP,
     AddressName,
     Apex,
     Between,
@@ -58,7 +58,7 @@ REFRESH_S, RETRY_S, EXPIRE_S = 3600, 600, 86_400
 _ALL = Topic(TopicKind.ALL)
 _SERVER = b"\x02ns"
 _MAILBOX = b"\x0ahostmaster"
-_VERSIONS = {TYPE_A: 4, TYPE_AAAA: 6}
+_SIZES = {TYPE_A: 4, TYPE_AAAA: 16}
 
 
 class Planner:
@@ -109,13 +109,13 @@ class Planner:
             case NodeName(node):
                 return self._node(node, name, record_type, node_ttl_s, is_stale=is_stale, follow=follow)
             case AddressName(ip):
-                return Plan(RCODE_NOERROR, _own_addresses((ip,), record_type, node_ttl_s))
+                return Plan(RCODE_NOERROR, _own_addresses((ip.packed,), record_type, node_ttl_s))
             case ServerName():
                 return Plan(RCODE_NOERROR, _own_addresses(self._server_ips, record_type, node_ttl_s))
             case Apex():
                 return self._apex(name, record_type, node_ttl_s, is_stale=is_stale)
             case ReverseName(ip):
-                return self._pointers(ip, record_type, node_ttl_s)
+                return self._pointers(ip.packed, record_type, node_ttl_s)
             case Between():
                 return EMPTY
             case Nothing():
@@ -138,15 +138,15 @@ class Planner:
         if not endpoints:
             return EMPTY if _is_between(wanted, healthy) else NAME_ERROR
         ttl_s = self._ttl(min(map(self._config.ttl_of_service_s, names)), is_stale)
-        choices: list[Choice] = []
+        choices: Sequence[Choice] = ()
         has_aliases = False
         if record_type == TYPE_SRV:
             choices = by_port(endpoints, self._suffixes(domain), ttl_s)
         elif record_type in ADDRESS_TYPES:
-            choices = by_address(endpoints, _VERSIONS[record_type], ttl_s)
+            choices = by_address(endpoints, _SIZES[record_type], ttl_s)
         elif record_type == TYPE_ANY:
             # RFC 8482, section 4.1: one of the sets that there are.
-            choices = by_address(endpoints, 4, ttl_s) or by_address(endpoints, 6, ttl_s)
+            choices = by_address(endpoints, 4, ttl_s) or by_address(endpoints, 16, ttl_s)
         if record_type in (TYPE_A, TYPE_AAAA, TYPE_CNAME) or (record_type == TYPE_ANY and not choices):
             aliases = [
                 self._alias(host, weight, name, record_type, ttl_s, is_stale=is_stale, follow=follow)
@@ -154,7 +154,8 @@ class Planner:
                 if host.lower() != name
             ]
             has_aliases = bool(aliases)
-            choices += aliases
+            if aliases:
+                choices = [*choices, *aliases]
             if any(self._is_ours(choice.record[choice.target_at :]) for choice in aliases):
                 # What it leads to changes by itself.
                 dependencies = ((_ALL, index(_ALL)),)
@@ -246,9 +247,9 @@ class Planner:
             return Plan(RCODE_NOERROR, (Choice(record, target_at=at, additional=addresses),))
         return EMPTY
 
-    def _pointers(self, ip: IP, record_type: int, ttl_s: int) -> Plan:
+    def _pointers(self, packed: bytes, record_type: int, ttl_s: int) -> Plan:
         """Of others' addresses nothing is said: whoever forwards all reverse questions here asks the next one then."""
-        names = self._reverse.names(ip)
+        names = self._reverse.names(packed)
         if not names:
             return REFUSAL
         if record_type not in (TYPE_PTR, TYPE_ANY):
@@ -260,15 +261,15 @@ class Planner:
         return Plan(RCODE_NOERROR, choices) if choices else REFUSAL
 
 
-def _own_addresses(ips: tuple[IP, ...], record_type: int, ttl_s: int) -> tuple[Choice, ...]:
+def _own_addresses(ips: tuple[bytes, ...], record_type: int, ttl_s: int) -> tuple[Choice, ...]:
     """The addresses among `ips` that are asked for."""
     if record_type == TYPE_ANY and ips:
-        version: int = ips[0].version
-    elif record_type in _VERSIONS:
-        version = _VERSIONS[record_type]
+        size = len(ips[0])
+    elif record_type in _SIZES:
+        size = _SIZES[record_type]
     else:
         return ()
-    return tuple(Choice(QUESTION_POINTER + records.address(ip, ttl_s)) for ip in ips if ip.version == version)
+    return tuple(Choice(QUESTION_POINTER + records.address(ip, ttl_s)) for ip in ips if len(ip) == size)
 
 
 def _texts(node: Node, ttl_s: int) -> tuple[Choice, ...]:
@@ -291,7 +292,7 @@ def _is_between(wanted: ServiceName, healthy: list[Endpoint]) -> bool:
     return any(fold(tag).endswith(end) for endpoint in healthy for tag in endpoint.instance.tags)
 
 
-def _server_ips(config: DnsSection) -> tuple[IP, ...]:
+def _server_ips(config: DnsSection) -> tuple[bytes, ...]:
     """Where the domain's name server is said to be."""
     texts = config.addresses or [split_address(address)[0] for address in config.listen]
-    return tuple(dict.fromkeys(ip for ip in map(ip_address, texts) if not ip.is_unspecified))
+    return tuple(dict.fromkeys(ip.packed for ip in map(ip_address, texts) if not ip.is_unspecified))

@@ -113,9 +113,10 @@ class Responder:
             if plan.may_be_partial and is_udp and edns is None and config.answers_without_edns_max:
                 count = config.answers_without_edns_max
             if plan.weights:
-                choices = weighted(choices, plan.weights, count, self._random)
+                order = weighted(plan.weights, count, self._random)
             else:
-                choices = shuffled(choices, count, self._random)
+                order = shuffled(len(choices), count, self._random)
+            choices = [choices[place] for place in order]
             if plan.has_aliases:
                 choices = choices[:1] if choices[0].is_alias else [one for one in choices if not one.is_alias]
         authority = b""
