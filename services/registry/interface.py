@@ -28,6 +28,10 @@ class Exists(RegistryError):
     """The id belongs to something else."""
 
 
+class WrongKind(RegistryError):
+    """The check takes no reports: it is none with a TTL."""
+
+
 class Unavailable(RegistryError):
     """kv gave no answer. `definite`: nothing was written, and will not be."""
 

@@ -23,8 +23,11 @@ def free_base() -> int:
     for base in range(12000 + os.getpid() % 100 * 100, 32000, 100):
         try:
             for offset in range(100):
-                with socket.create_server(("127.0.0.1", base + offset)):
-                    pass
+                with (
+                    socket.create_server(("127.0.0.1", base + offset)),
+                    socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+                ):
+                    datagrams.bind(("127.0.0.1", base + offset))
         except OSError:
             continue
         return base

@@ -21,7 +21,7 @@ from services.registry.catalogue import (
     Update,
 )
 from services.registry.domain import CheckDefinition, CheckKind, CheckState, Health, Instance, Node
-from services.registry.interface import Change, ChangeKind, Endpoint, Topic, TopicKind
+from services.registry.interface import Change, ChangeKind, Endpoint, Staleness, Topic, TopicKind
 
 NODES = ("n1", "n2")
 IDS = ("a", "b", "c")
@@ -322,12 +322,11 @@ def test_the_floor_raises_every_index() -> None:
 
 def test_a_silent_kv_makes_the_copy_stale() -> None:
     _, catalogue, clock = filled()
-    assert catalogue.staleness.is_stale is False
+    assert catalogue.staleness == Staleness(False, 0)
     clock.now_s += 10
-    assert catalogue.staleness.is_stale is True
-    assert catalogue.staleness.behind_ms == 10_000
+    assert catalogue.staleness == Staleness(True, 10_000)
     catalogue.heard()
-    assert catalogue.staleness.behind_ms == 0
+    assert catalogue.staleness == Staleness(False, 0)
 
 
 async def test_reaching_a_revision() -> None:
