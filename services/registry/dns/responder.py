@@ -29,6 +29,8 @@ REST_FACTOR = 10
 one flips with each question would otherwise leave no time for anything else."""
 REST_ABOVE_S = 0.002
 """Plans that took less do not rest: whoever has registered an instance finds it with the next question."""
+FAILURES_LOGGED_MAX = 100
+"""Errors of ours that are written to the log; later ones are only counted, since anybody may ask a million times."""
 RECORD_BYTES_MIN = 16
 """An A record. With the room it bounds how many records can fit."""
 
@@ -82,8 +84,9 @@ class Responder:
             response = refuse_unread(data, rcode)
         except Exception:  # noqa: BLE001  # it is logged and counted, and its sender is told
             # One question that cannot be answered must not end the server, nor be left to time out.
-            _log.exception("a DNS question could not be answered: %s", data[:QUERY_BYTES_MAX].hex())
             counters.dropped[Drop.FAILED] += 1
+            if counters.dropped[Drop.FAILED] <= FAILURES_LOGGED_MAX:
+                _log.exception("a DNS question could not be answered: %s", data[:QUERY_BYTES_MAX].hex())
             rcode = RCODE_SERVFAIL
             response = refuse_unread(data, rcode)
         counters.answers[record_type if record_type in TYPE_NAMES else 0, rcode, protocol] += 1
