@@ -73,6 +73,10 @@ class Planner:
         self._datacenter = parse_text(fold(config.datacenter))[:-1]
         self._server_ips = _server_ips(config)
 
+    def close(self) -> None:
+        """Listens to the catalogue no more."""
+        self._folding.close()
+
     def plan(self, name: bytes, record_type: int, *, is_stale: bool) -> tuple[Plan, int]:
         """The answer for `name` (on the wire, lower case), and the length of its domain on the wire."""
         wanted, domain_bytes = self._naming.read(name)
@@ -84,7 +88,7 @@ class Planner:
     def holds(self, plan: Plan) -> bool:
         """Whether a plan is still what `plan` would return. O(its dependencies)."""
         index = self._catalogue.index
-        return plan.folding == self._folding.generation_now() and all(
+        return plan.folding == self._folding.generation and all(
             index(topic) == known for topic, known in plan.dependencies
         )
 

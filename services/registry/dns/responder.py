@@ -66,6 +66,10 @@ class Responder:
         self._planner = Planner(catalogue, clock, config)
         self._kept: dict[tuple[bytes, int], _Kept] = {}
 
+    def close(self) -> None:
+        """Listens to the catalogue no more."""
+        self._planner.close()
+
     def respond(self, data: bytes, protocol: Protocol) -> bytes | None:
         """The answer to a message; None when it gets none. Raises nothing: an error of ours is SERVFAIL."""
         started_s = self._clock.monotonic_s()
