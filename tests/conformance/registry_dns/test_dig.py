@@ -5,10 +5,8 @@
 
 import asyncio
 import re
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import pytest
 
@@ -17,17 +15,10 @@ from runtime.real import StreamNet, SystemClock, SystemRandomness
 from services.registry.catalogue import CheckRecord, Key, KeyKind, MemoryCatalogue, Record, Update
 from services.registry.dns import DnsSection, DnsServer
 from services.registry.domain import CheckDefinition, CheckKind, CheckState, Health, Instance, Node, Weights
+from tests.conformance.registry_dns.dig import WAIT_S, dig, tool
 
 FOREVER_S = 1e9
-WAIT_S = 30.0
 INSTANCES = 200
-
-
-def tool(name: str, package: str) -> str:
-    path = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin") or shutil.which(name)
-    if path is None:
-        pytest.skip(f"{name} not found: apt-get install {package}")
-    return path
 
 
 def instance(name: str, service: str, address: str, port: int, *tags: str, weight: int = 1) -> Record:
@@ -65,46 +56,6 @@ async def serving() -> AsyncIterator[tuple[DnsServer, MemoryCatalogue]]:
         yield server, catalogue
     finally:
         await server.stop()
-
-
-@dataclass(frozen=True)
-class Output:
-    text: str
-
-    @property
-    def status(self) -> str:
-        return self._find(r"status: (\w+)")
-
-    @property
-    def flags(self) -> list[str]:
-        return self._find(r"flags: ([a-z ]*);").split()
-
-    def _find(self, pattern: str) -> str:
-        found = re.search(pattern, self.text)
-        assert found is not None, self.text
-        return found.group(1)
-
-    def section(self, name: str) -> list[str]:
-        """Its lines with single spaces, sorted."""
-        _, _, rest = self.text.partition(f";; {name} SECTION:\n")
-        return sorted(" ".join(line.split()) for line in rest.partition("\n\n")[0].splitlines())
-
-
-async def dig(address: str, *arguments: str) -> Output:
-    host, port = split_address(address)
-    process = await asyncio.create_subprocess_exec(
-        tool("dig", "bind9-dnsutils"),
-        *(f"@{host}", "-p", str(port), "+tries=1", "+time=10", *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    async with asyncio.timeout(WAIT_S):
-        output, _ = await process.communicate()
-    text = output.decode()
-    assert process.returncode == 0, text
-    # What dig has to say against an answer comes as a warning.
-    assert "WARNING" not in text.replace("WARNING: recursion requested but not available", ""), text
-    return Output(text)
 
 
 @pytest.fixture
