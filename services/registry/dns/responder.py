@@ -93,7 +93,8 @@ class Responder:
                 _log.exception("a DNS question could not be answered: %s", data[:QUERY_BYTES_MAX].hex())
             rcode = RCODE_SERVFAIL
             response = refuse_unread(data, rcode)
-        counters.answers[record_type if record_type in TYPE_NAMES else 0, rcode, protocol] += 1
+        answers = counters.udp_answers if protocol is Protocol.UDP else counters.tcp_answers
+        answers[record_type if record_type in TYPE_NAMES else 0, rcode] += 1
         counters.bytes_sent += len(response)
         counters.took(self._clock.monotonic_s() - started_s)
         return response

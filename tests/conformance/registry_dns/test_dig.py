@@ -212,9 +212,9 @@ async def test_dnsmasq_forwards_caches_and_forgets() -> None:
                         break
             output = await dig(address, "web.service.consul", "+short")
             assert sorted(output.text.split()) == ["10.0.1.1", "10.0.1.2"]
-            asked = sum(running.counters.answers.values())
+            asked = running.counters.answers
             output = await dig(address, "web.service.consul", "+short")
-            assert sum(running.counters.answers.values()) == asked, "it came from dnsmasq's cache"
+            assert running.counters.answers == asked, "it came from dnsmasq's cache"
             revision = catalogue.revision + 1
             catalogue.apply([Update(Key(KeyKind.INSTANCE, "n1", "web-1"), None, revision)], revision)
             async with asyncio.timeout(WAIT_S):
