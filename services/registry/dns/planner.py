@@ -46,7 +46,7 @@ from services.registry.domain import Health, Node
 from services.registry.interface import Catalogue, Endpoint, Topic, TopicKind
 
 FOLLOWED_MAX = 8
-"""Addresses that are sent along with an alias to a name of our own."""
+"""Addresses that are sent along with an alias to a name of our own: the first ones of a larger service."""
 VALUE_ONLY_PREFIX = "rfc1035-"
 """Metadata under such keys is sent without its key, as Consul does: TXT records for somebody else to read."""
 TEXTS_MAX = 64
@@ -196,8 +196,8 @@ class Planner:
             if isinstance(wanted, ServiceName | NodeName | AddressName | ServerName):
                 domain = target[len(target) - domain_bytes :]
                 plan = self._plan(wanted, target, domain, record_type, is_stale=is_stale, follow=False)
-                tails = [choice.record[len(QUESTION_POINTER) :] for choice in plan.choices if not choice.is_alias]
-                following = tuple(tails[:FOLLOWED_MAX])
+                targets = plan.choices[:FOLLOWED_MAX]
+                following = tuple(one.record[len(QUESTION_POINTER) :] for one in targets if not one.is_alias)
         return Choice(
             QUESTION_POINTER + records.cname(host, ttl_s),
             weight,
