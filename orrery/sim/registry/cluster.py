@@ -16,7 +16,7 @@ from cluster.pb.orrery.registry.v1 import registry_pb2 as pb
 from cluster.pb.orrery.registry.v1.registry_pb2_grpc import RegistryStub
 from cluster.presence.config import RegistrationSection
 from cluster.rpc.engine import create_channel
-from orrery.sim.registry.ledger import Entry, Ledger
+from orrery.sim.registry.ledger import Entry, Ledger, Unlawful
 from runtime import Runtime, SyncFailed
 from runtime.process import StopSignal
 from runtime.sim import SimHost, World
@@ -275,9 +275,9 @@ class Client:
 
 
 def _check_code(error: grpc.aio.AioRpcError) -> None:
-    """A refusal would be a mistake of the scenario's, or of the service's."""
+    """Every wish of the clients can be fulfilled. Raises Unlawful for one that was refused."""
     if error.code() not in _NO_ANSWER:
-        raise AssertionError(f"refused: {error.code().name}: {error.details()}") from error
+        raise Unlawful(f"refused: {error.code().name}: {error.details()}") from error
 
 
 def _kv_config(name: str) -> KvConfig:
