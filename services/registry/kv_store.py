@@ -6,20 +6,13 @@ from collections import deque
 
 import grpc
 
-from cluster.clients.kv import KvClient, KvError, KvRefused, prefix_end
-from cluster.pb.etcd.etcdserverpb.rpc_pb2 import (
-    Compare,
-    DeleteRangeRequest,
-    PutRequest,
-    RangeRequest,
-    RequestOp,
-    TxnRequest,
-)
-from services.registry.catalogue import KeyKind
+from cluster.clients.kv import KvClient, KvError, KvRefused
+from cluster.pb.etcd.etcdserverpb.rpc_pb2 import RangeRequest
+from services.registry.batching import Batches
 from services.registry.interface import Unavailable
 from services.registry.mirror import Mirror
-from services.registry.planning import Plan, Write
-from services.registry.records import PREFIX, encode_key, encode_prefix, encode_value
+from services.registry.planning import Plan
+from services.registry.records import PREFIX
 from services.registry.store import LeaseGone, Outcome
 
 FORGOTTEN_MAX = 65_536
@@ -27,8 +20,6 @@ FORGOTTEN_MAX = 65_536
 ENDERS = 8
 """Leases that are ended at once."""
 
-_LOOK = RequestOp(request_range=RangeRequest(key=PREFIX, keys_only=True))
-"""A read that finds nothing, so that a transaction without writes is answered by the leader's state."""
 _log = logging.getLogger(__name__)
 
 
@@ -38,6 +29,7 @@ class KvStore:
     def __init__(self, kv: KvClient, mirror: Mirror, *, within_s: float) -> None:
         """`within_s`: how long the copy may take until it has what was written."""
         self._kv = kv
+        self.batches = Batches(kv)
         self._mirror = mirror
         self._within_s = within_s
         self._forgotten: deque[int] = deque()
@@ -45,31 +37,19 @@ class KvStore:
 
     async def commit(self, plan: Plan) -> Outcome:
         """Does a plan; see `Store.commit`."""
-        request = TxnRequest(
-            compare=[
-                *(
-                    Compare(key=encode_key(key), target=Compare.MOD, result=Compare.EQUAL, mod_revision=revision)
-                    for key, revision in plan.guards.items()
-                ),
-                *map(_is_empty, plan.empty_nodes),
-            ],
-            success=[_operation(write) for write in plan.writes.values()] or [_LOOK],
-        )
         try:
-            answer = await self._kv.txn(request)
+            answer = await self.batches.commit(plan)
         except KvRefused as error:
             if error.code is grpc.StatusCode.NOT_FOUND and any(write.lease for write in plan.writes.values()):
                 raise LeaseGone from error
             raise _unavailable(error) from error
         except KvError as error:
             raise _unavailable(error) from error
-        response = answer.response
-        revision = response.header.revision
-        if response.succeeded and not plan.writes:
+        if answer.succeeded and not plan.writes:
             # The copy was right.
-            return Outcome(True, revision, answer.is_repeated)
-        await self._reach(revision, definite=not response.succeeded and not answer.is_repeated)
-        return Outcome(response.succeeded, revision, answer.is_repeated)
+            return Outcome(True, answer.revision, answer.is_repeated)
+        await self._reach(answer.revision, definite=not answer.succeeded and not answer.is_repeated)
+        return Outcome(answer.succeeded, answer.revision, answer.is_repeated)
 
     async def catch_up(self) -> None:
         """Returns when the copy has all that was written anywhere before. Raises Unavailable."""
@@ -120,20 +100,6 @@ class KvStore:
     async def _reach(self, revision: int, *, definite: bool) -> None:
         if not await self._mirror.reach(revision, self._within_s):
             raise Unavailable("this process hears nothing of kv's changes", definite=definite)
-
-
-def _operation(write: Write) -> RequestOp:
-    key = encode_key(write.key)
-    if write.value is None:
-        return RequestOp(request_delete_range=DeleteRangeRequest(key=key))
-    return RequestOp(request_put=PutRequest(key=key, value=encode_value(write.value), lease=write.lease))
-
-
-def _is_empty(node: str) -> Compare:
-    prefix = encode_prefix(KeyKind.INSTANCE, node)
-    return Compare(
-        key=prefix, range_end=prefix_end(prefix), target=Compare.CREATE, result=Compare.EQUAL, create_revision=0
-    )
 
 
 def _unavailable(error: KvError) -> Unavailable:

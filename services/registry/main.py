@@ -249,6 +249,8 @@ class _Process:
             "kv_revision": copy.revision,
             "kv_silence_seconds": copy.staleness.behind_ms / 1000,
             "kv_failures": self._kv.failures,
+            "kv_plans": self._store.batches.plans,
+            "kv_transactions": self._store.batches.transactions,
             "records_unreadable": self._mirror.unreadable,
         }
 

@@ -79,5 +79,7 @@ GAUGES = {
     "kv_revision": "The revision of kv that the copy has come to.",
     "kv_silence_seconds": "Seconds since kv was heard, when that is too long; 0 otherwise.",
     "kv_failures": "Attempts of calls to kv that failed.",
+    "kv_plans": "Writes that were sent to kv, since the start.",
+    "kv_transactions": "Transactions in which they went.",
     "records_unreadable": "Records in kv that cannot be understood now.",
 }
