@@ -70,9 +70,7 @@ class Recipe:
     async def follow(self, service: str, told: Callable[[], None], ready: Callable[[], None]) -> None:
         key = f"/services/{service}/".encode()
         call = self._watch.Watch()
-        await call.write(
-            WatchRequest(create_request=WatchCreateRequest(key=key, range_end=key[:-1] + b"0"))
-        )
+        await call.write(WatchRequest(create_request=WatchCreateRequest(key=key, range_end=key[:-1] + b"0")))
         while True:
             response = await call.read()
             if response.created:

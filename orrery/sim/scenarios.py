@@ -37,6 +37,7 @@ SCENARIOS = {
     "kv-wipe-5": "the same with five members",
     "lock": "the real lock service over the real kv, and clients that write under locks, under faults of every kind",
     "lock-late": "the same in a calm world, where clients stand still for longer than their sessions live, and go on",
+    "registry": "the real registry over the real kv: who registers, beats, dies and asks, under faults of every kind",
 }
 """What each is, in a line."""
 
@@ -47,6 +48,10 @@ def setting(name: str) -> "Setting":
         from orrery.sim.lock.scenarios import SETTINGS as LOCK_SETTINGS
 
         return LOCK_SETTINGS[name]
+    if name.startswith("registry"):
+        from orrery.sim.registry.scenarios import SETTINGS as REGISTRY_SETTINGS
+
+        return REGISTRY_SETTINGS[name]
     from orrery.sim.kv.scenarios import SETTINGS
 
     return SETTINGS[name]

@@ -161,7 +161,14 @@ class _Process:
         settings = ConsulSettings(
             self._address, datacenter=self._config.dns.datacenter, waiters_max=self._config.registry.http_waiting_max
         )
-        return ConsulHead(self._copy, self._registrar, self._clock, self._random, settings)
+        return ConsulHead(
+            self._copy,
+            self._registrar,
+            self._clock,
+            self._random,
+            settings,
+            lambda: self._count_checks().held_back,
+        )
 
     def _server(self, pages: HttpConnections) -> Server:
         series = GrpcSeries()

@@ -303,6 +303,7 @@ def _join(plan: Plan, other: Plan) -> None:
     for key, write in other.writes.items():
         plan.writes.setdefault(key, write)
     plan.beats.update(other.beats)
+    plan.freed += other.freed
 
 
 def beat_write(key: Key, ttl_s: int, lease: int) -> Write:

@@ -83,10 +83,15 @@ class Watch:
         self._watches.remove(self)
 
     def request(self) -> WatchRequest:
-        """What makes it, or makes it again."""
+        """What makes it, or makes it again.
+
+        It begins one revision early, and what was told is left out: etcd tells no progress while any watch of the
+        stream begins in the future, so that of an idle kv nothing would be heard.
+        """
+        start = max(self.next_revision - 1, 1) if self.next_revision else 0
         return WatchRequest(
             create_request=WatchCreateRequest(
-                key=self.key, range_end=self.range_end, start_revision=self.next_revision, watch_id=self.id
+                key=self.key, range_end=self.range_end, start_revision=start, watch_id=self.id
             )
         )
 
@@ -203,9 +208,13 @@ class Watches:
             del self._watches[watch.id]
             watch.listener.on_gap()
         elif response.events:
-            last = response.events[-1].kv.mod_revision
-            watch.next_revision = last + 1
-            watch.listener.on_events(response.events, last)
+            events: Sequence[Event] = response.events
+            if events[0].kv.mod_revision < watch.next_revision:
+                events = [event for event in events if event.kv.mod_revision >= watch.next_revision]
+            if events:
+                last = events[-1].kv.mod_revision
+                watch.next_revision = last + 1
+                watch.listener.on_events(events, last)
         return True
 
     def _take_progress(self, revision: int) -> None:

@@ -38,8 +38,10 @@ class Drop(StrEnum):
 class DnsCounters:
     """All of it."""
 
-    answers: Counter[tuple[int, int, Protocol]] = field(default_factory=Counter)
-    """By type, rcode and protocol. The type is 0 where the question could not be read, or is of an unknown type."""
+    udp_answers: Counter[tuple[int, int]] = field(default_factory=Counter)
+    """By type and rcode. The type is 0 where the question could not be read, or is of an unknown type."""
+    tcp_answers: Counter[tuple[int, int]] = field(default_factory=Counter)
+    """The same; apart, since an enumeration in a key takes longer to hash than an answer should to count."""
     truncated: int = 0
     """Answers with TC."""
     stale: int = 0
@@ -54,6 +56,11 @@ class DnsCounters:
     buckets: list[int] = field(default_factory=lambda: [0] * (len(SECONDS_BUCKETS) + 1))
     seconds: float = 0.0
     """From reading a question to having its answer."""
+
+    @property
+    def answers(self) -> int:
+        """All answers."""
+        return self.udp_answers.total() + self.tcp_answers.total()
 
     def took(self, seconds: float) -> None:
         """One answer was made."""

@@ -1,9 +1,8 @@
 """Finds services and nodes by names in lower case, whatever case the catalogue has them in (RFC 4343)."""
 
-from services.registry.interface import Catalogue, Topic, TopicKind
+from collections.abc import Sequence
 
-_SERVICES = Topic(TopicKind.SERVICES)
-_NODES = Topic(TopicKind.NODES)
+from services.registry.interface import Catalogue, Change, ChangeKind
 
 
 def fold(text: str) -> str:
@@ -12,25 +11,30 @@ def fold(text: str) -> str:
 
 
 class Folding:
-    """Small tables over a catalogue, of the names that are not in lower case. They are looked through anew when names
-    may have changed; O(1) otherwise.
+    """Small tables over a catalogue, of the names that are not in lower case.
+
+    They are made anew when such a name has changed, and it is asked for one. Instances that come and go under a name in
+    lower case, as nearly all are, cost nothing here: the topics of the catalogue do not tell the two apart.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._services: dict[str, list[str]] = {}
-        self._services_index = 0
         self._nodes: dict[str, str] = {}
         self._node_parents: set[str] = set()
-        self._nodes_index = 0
-        self.generation = 0
-        """Rises when the services that a name means change."""
+        self._has_new_services = self._has_new_nodes = True
+        self._generation = 0
+        self._end = catalogue.subscribe(self._changed)
 
-    def generation_now(self) -> int:
-        """The generation, after a look at whether names have changed."""
-        index = self._catalogue.index(_SERVICES)
-        if index != self._services_index:
-            self._services_index = index
+    def close(self) -> None:
+        """Listens to the catalogue no more."""
+        self._end()
+
+    @property
+    def generation(self) -> int:
+        """Rises when the services that a name means change."""
+        if self._has_new_services:
+            self._has_new_services = False
             services: dict[str, list[str]] = {}
             for name in self._catalogue.services():
                 lower = fold(name)
@@ -38,12 +42,12 @@ class Folding:
                     services.setdefault(lower, [lower]).append(name)
             if services != self._services:
                 self._services = services
-                self.generation += 1
-        return self.generation
+                self._generation += 1
+        return self._generation
 
     def services(self, folded: str) -> list[str]:
         """The names of all services that are called so; the plain one is always among them, there or not."""
-        self.generation_now()
+        _ = self.generation
         return self._services.get(folded) or [folded]
 
     def node(self, folded: str) -> str | None:
@@ -58,11 +62,20 @@ class Folding:
         self._refresh_nodes()
         return folded in self._node_parents
 
+    def _changed(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if change.kind is ChangeKind.INSTANCE:
+                if fold(change.service) != change.service:
+                    self._has_new_services = True
+            elif change.kind is ChangeKind.NODE:
+                self._has_new_nodes = True
+            elif change.kind is ChangeKind.RESET:
+                self._has_new_services = self._has_new_nodes = True
+
     def _refresh_nodes(self) -> None:
-        index = self._catalogue.index(_NODES)
-        if index == self._nodes_index:
+        if not self._has_new_nodes:
             return
-        self._nodes_index = index
+        self._has_new_nodes = False
         self._nodes = {}
         self._node_parents = set()
         for view in self._catalogue.nodes():

@@ -7,7 +7,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from services.registry.dns.codes import RCODE_NAMES, TYPE_NAMES
-from services.registry.dns.counting import SECONDS_BUCKETS, DnsCounters
+from services.registry.dns.counting import SECONDS_BUCKETS, DnsCounters, Protocol
 
 
 class DnsMetrics(Collector):
@@ -27,8 +27,9 @@ class DnsMetrics(Collector):
         answers = CounterMetricFamily(
             "orrery_registry_dns_answers", "Answers, by type, rcode and protocol.", labels=("type", "rcode", "protocol")
         )
-        for (record_type, rcode, protocol), count in sorted(counters.answers.items()):
-            answers.add_metric((TYPE_NAMES.get(record_type, "other"), RCODE_NAMES[rcode], protocol.value), count)
+        for protocol, counted in ((Protocol.UDP, counters.udp_answers), (Protocol.TCP, counters.tcp_answers)):
+            for (record_type, rcode), count in sorted(counted.items()):
+                answers.add_metric((TYPE_NAMES.get(record_type, "other"), RCODE_NAMES[rcode], protocol.value), count)
         yield answers
         dropped = CounterMetricFamily(
             "orrery_registry_dns_dropped", "What was not answered, by why.", labels=("reason",)

@@ -1,6 +1,6 @@
 """Says what the catalogue answers to a name and a type. Reads only; waits for nothing."""
 
-from dataclasses import replace
+from collections.abc import Sequence
 from ipaddress import ip_address
 
 from cluster.http.address import split_address
@@ -23,10 +23,9 @@ from services.registry.dns.codes import (
 )
 from services.registry.dns.config import DnsSection
 from services.registry.dns.folding import Folding, fold
-from services.registry.dns.instances import Suffixes, by_address, by_port, have_weights, hosts
+from services.registry.dns.instances import Suffixes, added_up, by_address, by_port, hosts
 from services.registry.dns.name import parse_text
 from services.registry.dns.naming import (
-    IP,
     AddressName,
     Apex,
     Between,
@@ -47,7 +46,7 @@ from services.registry.domain import Health, Node
 from services.registry.interface import Catalogue, Endpoint, Topic, TopicKind
 
 FOLLOWED_MAX = 8
-"""Addresses that are sent along with an alias to a name of our own."""
+"""Addresses that are sent along with an alias to a name of our own: the first ones of a larger service."""
 VALUE_ONLY_PREFIX = "rfc1035-"
 """Metadata under such keys is sent without its key, as Consul does: TXT records for somebody else to read."""
 TEXTS_MAX = 64
@@ -59,7 +58,7 @@ REFRESH_S, RETRY_S, EXPIRE_S = 3600, 600, 86_400
 _ALL = Topic(TopicKind.ALL)
 _SERVER = b"\x02ns"
 _MAILBOX = b"\x0ahostmaster"
-_VERSIONS = {TYPE_A: 4, TYPE_AAAA: 6}
+_SIZES = {TYPE_A: 4, TYPE_AAAA: 16}
 
 
 class Planner:
@@ -74,18 +73,22 @@ class Planner:
         self._datacenter = parse_text(fold(config.datacenter))[:-1]
         self._server_ips = _server_ips(config)
 
-    def plan(self, name: bytes, record_type: int, *, is_stale: bool) -> Plan:
-        """The answer for `name` (on the wire, lower case)."""
+    def close(self) -> None:
+        """Listens to the catalogue no more."""
+        self._folding.close()
+
+    def plan(self, name: bytes, record_type: int, *, is_stale: bool) -> tuple[Plan, int]:
+        """The answer for `name` (on the wire, lower case), and the length of its domain on the wire."""
         wanted, domain_bytes = self._naming.read(name)
         if record_type in TRANSFER_TYPES:
-            return REFUSAL
-        plan = self._plan(wanted, name, name[len(name) - domain_bytes :], record_type, is_stale=is_stale, follow=True)
-        return replace(plan, domain_bytes=domain_bytes)
+            return REFUSAL, domain_bytes
+        domain = name[len(name) - domain_bytes :]
+        return self._plan(wanted, name, domain, record_type, is_stale=is_stale, follow=True), domain_bytes
 
     def holds(self, plan: Plan) -> bool:
         """Whether a plan is still what `plan` would return. O(its dependencies)."""
         index = self._catalogue.index
-        return plan.folding == self._folding.generation_now() and all(
+        return plan.folding == self._folding.generation and all(
             index(topic) == known for topic, known in plan.dependencies
         )
 
@@ -110,13 +113,13 @@ class Planner:
             case NodeName(node):
                 return self._node(node, name, record_type, node_ttl_s, is_stale=is_stale, follow=follow)
             case AddressName(ip):
-                return Plan(RCODE_NOERROR, _own_addresses((ip,), record_type, node_ttl_s))
+                return Plan(RCODE_NOERROR, _own_addresses((ip.packed,), record_type, node_ttl_s))
             case ServerName():
                 return Plan(RCODE_NOERROR, _own_addresses(self._server_ips, record_type, node_ttl_s))
             case Apex():
                 return self._apex(name, record_type, node_ttl_s, is_stale=is_stale)
             case ReverseName(ip):
-                return self._pointers(ip, record_type, node_ttl_s)
+                return self._pointers(ip.packed, record_type, node_ttl_s)
             case Between():
                 return EMPTY
             case Nothing():
@@ -139,15 +142,15 @@ class Planner:
         if not endpoints:
             return EMPTY if _is_between(wanted, healthy) else NAME_ERROR
         ttl_s = self._ttl(min(map(self._config.ttl_of_service_s, names)), is_stale)
-        choices: list[Choice] = []
+        choices: Sequence[Choice] = ()
         has_aliases = False
         if record_type == TYPE_SRV:
             choices = by_port(endpoints, self._suffixes(domain), ttl_s)
         elif record_type in ADDRESS_TYPES:
-            choices = by_address(endpoints, _VERSIONS[record_type], ttl_s)
+            choices = by_address(endpoints, _SIZES[record_type], ttl_s)
         elif record_type == TYPE_ANY:
             # RFC 8482, section 4.1: one of the sets that there are.
-            choices = by_address(endpoints, 4, ttl_s) or by_address(endpoints, 6, ttl_s)
+            choices = by_address(endpoints, 4, ttl_s) or by_address(endpoints, 16, ttl_s)
         if record_type in (TYPE_A, TYPE_AAAA, TYPE_CNAME) or (record_type == TYPE_ANY and not choices):
             aliases = [
                 self._alias(host, weight, name, record_type, ttl_s, is_stale=is_stale, follow=follow)
@@ -155,7 +158,8 @@ class Planner:
                 if host.lower() != name
             ]
             has_aliases = bool(aliases)
-            choices += aliases
+            if aliases:
+                choices = [*choices, *aliases]
             if any(self._is_ours(choice.record[choice.target_at :]) for choice in aliases):
                 # What it leads to changes by itself.
                 dependencies = ((_ALL, index(_ALL)),)
@@ -164,7 +168,7 @@ class Planner:
             choices,
             may_be_partial=True,
             has_aliases=has_aliases,
-            has_weights=bool(choices) and have_weights(choices),
+            weights=added_up(choices),
             dependencies=dependencies,
             folding=self._folding.generation,
             is_kept=True,
@@ -192,8 +196,8 @@ class Planner:
             if isinstance(wanted, ServiceName | NodeName | AddressName | ServerName):
                 domain = target[len(target) - domain_bytes :]
                 plan = self._plan(wanted, target, domain, record_type, is_stale=is_stale, follow=False)
-                tails = [choice.record[len(QUESTION_POINTER) :] for choice in plan.choices if not choice.is_alias]
-                following = tuple(tails[:FOLLOWED_MAX])
+                targets = plan.choices[:FOLLOWED_MAX]
+                following = tuple(one.record[len(QUESTION_POINTER) :] for one in targets if not one.is_alias)
         return Choice(
             QUESTION_POINTER + records.cname(host, ttl_s),
             weight,
@@ -247,9 +251,9 @@ class Planner:
             return Plan(RCODE_NOERROR, (Choice(record, target_at=at, additional=addresses),))
         return EMPTY
 
-    def _pointers(self, ip: IP, record_type: int, ttl_s: int) -> Plan:
+    def _pointers(self, packed: bytes, record_type: int, ttl_s: int) -> Plan:
         """Of others' addresses nothing is said: whoever forwards all reverse questions here asks the next one then."""
-        names = self._reverse.names(ip)
+        names = self._reverse.names(packed)
         if not names:
             return REFUSAL
         if record_type not in (TYPE_PTR, TYPE_ANY):
@@ -261,15 +265,15 @@ class Planner:
         return Plan(RCODE_NOERROR, choices) if choices else REFUSAL
 
 
-def _own_addresses(ips: tuple[IP, ...], record_type: int, ttl_s: int) -> tuple[Choice, ...]:
+def _own_addresses(ips: tuple[bytes, ...], record_type: int, ttl_s: int) -> tuple[Choice, ...]:
     """The addresses among `ips` that are asked for."""
     if record_type == TYPE_ANY and ips:
-        version: int = ips[0].version
-    elif record_type in _VERSIONS:
-        version = _VERSIONS[record_type]
+        size = len(ips[0])
+    elif record_type in _SIZES:
+        size = _SIZES[record_type]
     else:
         return ()
-    return tuple(Choice(QUESTION_POINTER + records.address(ip, ttl_s)) for ip in ips if ip.version == version)
+    return tuple(Choice(QUESTION_POINTER + records.address(ip, ttl_s)) for ip in ips if len(ip) == size)
 
 
 def _texts(node: Node, ttl_s: int) -> tuple[Choice, ...]:
@@ -292,7 +296,7 @@ def _is_between(wanted: ServiceName, healthy: list[Endpoint]) -> bool:
     return any(fold(tag).endswith(end) for endpoint in healthy for tag in endpoint.instance.tags)
 
 
-def _server_ips(config: DnsSection) -> tuple[IP, ...]:
+def _server_ips(config: DnsSection) -> tuple[bytes, ...]:
     """Where the domain's name server is said to be."""
     texts = config.addresses or [split_address(address)[0] for address in config.listen]
-    return tuple(dict.fromkeys(ip for ip in map(ip_address, texts) if not ip.is_unspecified))
+    return tuple(dict.fromkeys(ip.packed for ip in map(ip_address, texts) if not ip.is_unspecified))

@@ -31,9 +31,9 @@ _RECORD = struct.Struct(">HHIH")
 _OPTION = struct.Struct(">HH")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Edns:
-    """What a client says by OPT (RFC 6891)."""
+    """What a client says by OPT (RFC 6891). Never changed; see `Query` for why it is not frozen."""
 
     payload_bytes: int
     """The largest response that it takes over UDP; at least 512."""
@@ -110,7 +110,10 @@ def _read_additional(data: bytes, offset: int, count: int) -> tuple[Edns | None,
     """The OPT among the additional records, if there is one, and where they end. Others are passed over."""
     edns = None
     for _ in range(count):
-        name, offset = read_name(data, offset)
+        if data[offset : offset + 1] == ROOT:  # OPT, nearly always: the general way takes longer than all the rest.
+            name, offset = ROOT, offset + 1
+        else:
+            name, offset = read_name(data, offset)
         start = offset + _RECORD.size
         if start > len(data):
             raise Malformed("a record is cut off")

@@ -5,7 +5,6 @@ A record is its owner's name, as it is to be written, and a tail: type, class, T
 
 import struct
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address
 
 from services.registry.dns.codes import (
     CLASS_IN,
@@ -52,9 +51,9 @@ def _tail(record_type: int, ttl_s: int, data: bytes) -> bytes:
     return _FIXED.pack(record_type, CLASS_IN, ttl_s, len(data)) + data
 
 
-def address(ip: IPv4Address | IPv6Address, ttl_s: int) -> bytes:
-    """The tail of an A or AAAA record (RFC 3596)."""
-    return _tail(TYPE_A if ip.version == 4 else TYPE_AAAA, ttl_s, ip.packed)
+def address(packed: bytes, ttl_s: int) -> bytes:
+    """The tail of an A record for 4 bytes, of an AAAA record (RFC 3596) for 16."""
+    return _tail(TYPE_A if len(packed) == 4 else TYPE_AAAA, ttl_s, packed)
 
 
 def cname(target: bytes, ttl_s: int) -> bytes:

@@ -29,6 +29,8 @@ REST_FACTOR = 10
 one flips with each question would otherwise leave no time for anything else."""
 REST_ABOVE_S = 0.002
 """Plans that took less do not rest: whoever has registered an instance finds it with the next question."""
+FAILURES_LOGGED_MAX = 100
+"""Errors of ours that are written to the log; later ones are only counted, since anybody may ask a million times."""
 RECORD_BYTES_MIN = 16
 """An A record. With the room it bounds how many records can fit."""
 
@@ -40,10 +42,11 @@ _log = logging.getLogger(__name__)
 class _Kept:
     """A plan, and as of when it is known to hold."""
 
-    __slots__ = ("index", "is_stale", "plan", "rests_until_s")
+    __slots__ = ("domain_bytes", "index", "is_stale", "plan", "rests_until_s")
 
-    def __init__(self, plan: Plan, index: int, is_stale: bool, rests_until_s: float) -> None:
+    def __init__(self, plan: Plan, domain_bytes: int, index: int, is_stale: bool, rests_until_s: float) -> None:
         self.plan = plan
+        self.domain_bytes = domain_bytes
         self.index = index
         self.is_stale = is_stale
         self.rests_until_s = rests_until_s
@@ -63,6 +66,10 @@ class Responder:
         self._planner = Planner(catalogue, clock, config)
         self._kept: dict[tuple[bytes, int], _Kept] = {}
 
+    def close(self) -> None:
+        """Listens to the catalogue no more."""
+        self._planner.close()
+
     def respond(self, data: bytes, protocol: Protocol) -> bytes | None:
         """The answer to a message; None when it gets none. Raises nothing: an error of ours is SERVFAIL."""
         started_s = self._clock.monotonic_s()
@@ -81,11 +88,13 @@ class Responder:
             response = refuse_unread(data, rcode)
         except Exception:  # noqa: BLE001  # it is logged and counted, and its sender is told
             # One question that cannot be answered must not end the server, nor be left to time out.
-            _log.exception("a DNS question could not be answered: %s", data[:QUERY_BYTES_MAX].hex())
             counters.dropped[Drop.FAILED] += 1
+            if counters.dropped[Drop.FAILED] <= FAILURES_LOGGED_MAX:
+                _log.exception("a DNS question could not be answered: %s", data[:QUERY_BYTES_MAX].hex())
             rcode = RCODE_SERVFAIL
             response = refuse_unread(data, rcode)
-        counters.answers[record_type if record_type in TYPE_NAMES else 0, rcode, protocol] += 1
+        answers = counters.udp_answers if protocol is Protocol.UDP else counters.tcp_answers
+        answers[record_type if record_type in TYPE_NAMES else 0, rcode] += 1
         counters.bytes_sent += len(response)
         counters.took(self._clock.monotonic_s() - started_s)
         return response
@@ -103,7 +112,7 @@ class Responder:
         if not catalogue.is_ready:
             return self._plain(query, RCODE_SERVFAIL, room, ERROR_NOT_READY)
         is_stale = catalogue.staleness.is_stale
-        plan = self._plan_of(query, is_stale)
+        plan, domain_bytes = self._plan_of(query, is_stale)
         rcode = plan.rcode
         choices = plan.choices
         if len(choices) > 1:
@@ -111,14 +120,17 @@ class Responder:
             count = room // RECORD_BYTES_MIN + 1
             if plan.may_be_partial and is_udp and edns is None and config.answers_without_edns_max:
                 count = config.answers_without_edns_max
-            draw = weighted if plan.has_weights else shuffled
-            choices = draw(choices, count, self._random)
+            if plan.weights:
+                order = weighted(plan.weights, count, self._random)
+            else:
+                order = shuffled(len(choices), count, self._random)
+            choices = [choices[place] for place in order]
             if plan.has_aliases:
                 choices = choices[:1] if choices[0].is_alias else [one for one in choices if not one.is_alias]
         authority = b""
         if not choices and rcode != RCODE_REFUSED:
             name_bytes = len(query.name)
-            authority = self._planner.soa(name_bytes, plan.domain_bytes, is_stale=is_stale)
+            authority = self._planner.soa(name_bytes, domain_bytes, is_stale=is_stale)
         extended_error = None
         if is_stale and rcode != RCODE_REFUSED:
             self._counters.stale += 1
@@ -151,22 +163,22 @@ class Responder:
         )
         return response, rcode
 
-    def _plan_of(self, query: Query, is_stale: bool) -> Plan:
-        """The plan that is kept while it holds, or a new one."""
+    def _plan_of(self, query: Query, is_stale: bool) -> tuple[Plan, int]:
+        """The plan that is kept while it holds, or a new one; and the length of the name's domain."""
         key = (query.name, query.type)
         index = self._catalogue.index(_ALL)
         kept = self._kept.get(key)
         if kept is not None and kept.is_stale is is_stale:
             if kept.index == index:
-                return kept.plan
+                return kept.plan, kept.domain_bytes
             if self._clock.monotonic_s() < kept.rests_until_s:
-                return kept.plan
+                return kept.plan, kept.domain_bytes
             if self._planner.holds(kept.plan):
                 kept.index = index
-                return kept.plan
+                return kept.plan, kept.domain_bytes
         started_s = self._clock.monotonic_s()
         self._counters.plans += 1
-        plan = self._planner.plan(query.name, query.type, is_stale=is_stale)
+        plan, domain_bytes = self._planner.plan(query.name, query.type, is_stale=is_stale)
         if plan.is_kept:
             if len(self._kept) >= self._config.cached_answers_max:
                 # Simpler than an order of use, and only reached when the catalogue is larger than the limit.
@@ -174,7 +186,7 @@ class Responder:
             made_s = self._clock.monotonic_s()
             took_s = made_s - started_s
             rests_until_s = made_s + REST_FACTOR * took_s if took_s > REST_ABOVE_S else 0.0
-            self._kept[key] = _Kept(plan, index, is_stale, rests_until_s)
+            self._kept[key] = _Kept(plan, domain_bytes, index, is_stale, rests_until_s)
         elif kept is not None:
             del self._kept[key]
-        return plan
+        return plan, domain_bytes

@@ -63,6 +63,7 @@ class DnsServer:
         """Closes all. Connections may still take what was answered, for STOP_S_MAX seconds."""
         self._is_stopping = True
         self._close()
+        self._responder.close()
         for connection in tuple(self._connections):
             connection.close()
         try:

@@ -4,20 +4,22 @@ from functools import lru_cache
 from ipaddress import ip_address
 
 from services.registry.dns.name import join_name, parse_text
-from services.registry.dns.naming import IP
 
 REMEMBERED_MAX = 16_384
 """Addresses and names of which the parsed form is kept: about 300 bytes each."""
 
 
 @lru_cache(REMEMBERED_MAX)
-def parse_ip(text: str) -> IP | None:
-    """The address; None when it is a name, or has a zone, which nobody else could use."""
+def parse_ip(text: str) -> bytes | None:
+    """The address as 4 or 16 bytes; None when it is a name, or has a zone, which nobody else could use.
+
+    Bytes, since the address objects of the standard library take microseconds to be compared and written.
+    """
     try:
         ip = ip_address(text)
     except ValueError:
         return None
-    return None if "%" in text else ip
+    return None if "%" in text else ip.packed
 
 
 @lru_cache(REMEMBERED_MAX)
@@ -43,7 +45,7 @@ def _fits(node: str, suffix: bytes) -> bool:
     return len(node.encode("utf-8", "replace")) + 1 + len(suffix) <= 255
 
 
-def address_name(ip: IP, suffix: bytes) -> bytes:
+def address_name(packed: bytes, suffix: bytes) -> bytes:
     """`<hex>` before `suffix` on the wire: a name for an address that has none."""
-    digits = ip.packed.hex().encode()
+    digits = packed.hex().encode()
     return bytes((len(digits),)) + digits + suffix

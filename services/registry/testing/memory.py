@@ -27,6 +27,7 @@ class MemoryStore:
         self.revision = max(1, copy.revision)
         self.leases: dict[int, int] = {}
         """TTLs in seconds, by lease."""
+        self._granted = 0
         self.renewals = 0
         self.commits = 0
         self.away = False
@@ -57,9 +58,9 @@ class MemoryStore:
     async def grant(self, ttl_s: int) -> int:
         """Makes a lease."""
         self._check_there()
-        lease = max(self.leases, default=0) + 1
-        self.leases[lease] = ttl_s
-        return lease
+        self._granted += 1
+        self.leases[self._granted] = ttl_s
+        return self._granted
 
     async def renew(self, lease: int) -> bool:
         """Counts it."""

@@ -1,5 +1,10 @@
 """Names in any case, and tables that are made anew only when they must be."""
 
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+import pytest
+
 from services.registry.dns.folding import Folding, fold
 from services.registry.domain import Health
 from tests.unit.services.registry.dns.book import Book
@@ -20,9 +25,9 @@ def test_services_that_differ_in_case_are_one() -> None:
     before = folding.generation
     book.instance("n1", "other", name="3")
     book.health("n1", "1", Health.CRITICAL)
-    assert folding.generation_now() == before
+    assert folding.generation == before
     book.remove("n1", "2")
-    assert folding.generation_now() > before
+    assert folding.generation > before
     assert sorted(folding.services("web")) == ["Web", "web"]
 
 
@@ -37,3 +42,24 @@ def test_nodes() -> None:
     assert folding.is_parent_of_node("example.net")
     assert folding.is_parent_of_node("net")
     assert not folding.is_parent_of_node("host.example.net")
+
+
+def test_names_in_lower_case_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = Book()
+    folding = Folding(book.catalogue)
+    book.instance("n1", "Web", name="1")
+    assert len(folding.services("web")) == 2
+
+    def never() -> Mapping[str, AbstractSet[str]]:
+        raise AssertionError("nothing has changed that matters")
+
+    monkeypatch.setattr(book.catalogue, "services", never)
+    book.instance("n1", "api", name="2")
+    book.health("n1", "1", Health.CRITICAL)
+    assert len(folding.services("web")) == 2
+    monkeypatch.undo()
+    book.catalogue.reset((), book.revision + 1)
+    assert folding.services("web") == ["web"]
+    before = len(book.catalogue._listeners)
+    folding.close()
+    assert len(book.catalogue._listeners) == before - 1

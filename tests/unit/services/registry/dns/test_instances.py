@@ -1,6 +1,6 @@
 """Records of instances, without the questions around them."""
 
-from services.registry.dns.instances import WEIGHT_MAX, Suffixes, by_address, by_port, have_weights, hosts, weight_of
+from services.registry.dns.instances import WEIGHT_MAX, Suffixes, added_up, by_address, by_port, hosts, weight_of
 from services.registry.dns.name import parse_text
 from services.registry.domain import Health, Instance, Node, Weights
 from services.registry.interface import Endpoint
@@ -26,9 +26,10 @@ def test_weights_go_by_health_and_into_the_field() -> None:
 def test_shared_addresses_add_up() -> None:
     choices = by_address([endpoint("10.0.0.9"), endpoint("10.0.0.9", port=81), endpoint("10.0.0.8")], 4, 5)
     assert [choice.weight for choice in choices] == [2, 1]
-    assert have_weights(choices)
-    assert not have_weights(choices[:1])
-    assert by_address([endpoint("10.0.0.9")], 6, 5) == []
+    assert added_up(choices) == [2, 3]
+    assert not added_up(choices[:1])
+    assert not added_up([])
+    assert len(by_address([endpoint("10.0.0.9")], 16, 5)) == 0
 
 
 def test_names_are_kept_apart_from_addresses() -> None:

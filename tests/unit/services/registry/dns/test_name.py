@@ -4,7 +4,7 @@ import dns.exception
 import dns.name
 import dns.wire
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.registry.dns.codes import NAME_BYTES_MAX
@@ -18,6 +18,7 @@ LABELS = st.lists(st.binary(min_size=1, max_size=63), max_size=8).filter(
 
 
 @given(LABELS)
+@settings(deadline=None)
 def test_a_name_is_split_as_it_was_joined(labels: list[bytes]) -> None:
     name = join_name(labels)
     assert split_name(name) == labels
@@ -60,6 +61,7 @@ def test_a_chain_of_pointers_has_an_end() -> None:
 
 
 @given(st.binary(max_size=200), st.integers(12, 220))
+@settings(deadline=None)
 def test_any_bytes_are_read_as_somebody_else_reads_them_or_refused(data: bytes, offset: int) -> None:
     data = HEADER + data
     try:
@@ -73,6 +75,7 @@ def test_any_bytes_are_read_as_somebody_else_reads_them_or_refused(data: bytes, 
 
 
 @given(st.binary(max_size=120))
+@settings(deadline=None)
 def test_a_name_that_somebody_else_reads_is_refused_only_for_what_is_stricter_here(data: bytes) -> None:
     data = HEADER + data
     try:

@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.registry.dns.name import join_name, parse_text
@@ -80,6 +80,7 @@ def test_the_domain_is_measured() -> None:
 
 @given(st.lists(st.one_of(st.binary(min_size=1, max_size=8), st.sampled_from([b"service", b"node", b"addr", b"consul",
        b"_", b"_tcp", b"dc1", b"dc", b"ns", b"in-addr", b"ip6", b"arpa", b"1"])), max_size=8))  # fmt: skip
+@settings(deadline=None)
 def test_any_name_means_something(labels: list[bytes]) -> None:
     NAMING.read(join_name(labels).lower())
     NAMING.read(join_name([*labels, b"consul"]).lower())

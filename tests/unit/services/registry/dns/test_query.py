@@ -116,6 +116,7 @@ NAMES = st.lists(st.binary(min_size=1, max_size=20), min_size=0, max_size=8).map
 
 
 @given(NAMES, st.integers(1, 65535).filter(lambda t: t not in (41, 250)), st.booleans(), st.binary(max_size=30))
+@settings(deadline=None)
 def test_what_dnspython_writes_is_read(name: dns.name.Name, record_type: int, edns: bool, option: bytes) -> None:
     theirs = dns.message.make_query(name, dns.rdatatype.RdataType.make(record_type), use_edns=0 if edns else -1)
     if edns:
@@ -139,17 +140,19 @@ def read(data: bytes) -> Query | None:
 
 
 @given(st.binary(max_size=600))
+@settings(deadline=None)
 def test_random_bytes(data: bytes) -> None:
     read(data)
 
 
 @given(st.binary(max_size=100), st.integers(0, 3), st.integers(0, 0x7FF))
+@settings(deadline=None)
 def test_random_bodies_behind_a_header_that_makes_sense(body: bytes, more: int, flags: int) -> None:
     read(message(body, flags=flags, more=more))
 
 
 @given(st.data())
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_mutated_and_cut_queries(data: st.DataObject) -> None:
     """What is still read is also what dnspython reads: nobody can show two servers two different questions."""
     base = bytearray(
@@ -177,7 +180,7 @@ def test_the_longest_and_most_tangled_message_is_read_quickly() -> None:
     chain = b"".join((0xC000 | (12 + 2 * i)).to_bytes(2, "big") for i in range(40))
     body = QUESTION + (chain[:2] + b"\xff\0\0\x01\0\0\0\0\x01\xc0" + b"\xc0\x0c" * 224) * 8
     data = message(body[: QUERY_BYTES_MAX - 12], more=8)
-    began_s = time.perf_counter()
+    began_s = time.process_time()
     for _ in range(200):
         read(data)
-    assert time.perf_counter() - began_s < 1.0
+    assert time.process_time() - began_s < 1.0

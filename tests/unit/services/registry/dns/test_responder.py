@@ -262,12 +262,9 @@ def test_counters() -> None:
     book.ask("web.service.consul", "SRV", protocol=Protocol.TCP)
     book.ask("x.service.consul", "TYPE65")
     book.responder.respond(bytes(12), Protocol.UDP)
-    assert dict(book.counters.answers) == {
-        (1, 0, Protocol.UDP): 1,
-        (33, 0, Protocol.TCP): 1,
-        (0, 3, Protocol.UDP): 1,
-        (0, 1, Protocol.UDP): 1,
-    }
+    assert book.counters.udp_answers == {(1, 0): 1, (0, 3): 1, (0, 1): 1}
+    assert book.counters.tcp_answers == {(33, 0): 1}
+    assert book.counters.answers == 4
     assert sum(book.counters.buckets) == 4
 
 
@@ -292,7 +289,7 @@ def busy() -> Book:
 
 @given(LABELS, st.sampled_from(["consul", "orrery", "example"]), st.sampled_from(TYPES), st.sampled_from([-1, 0, 1]),
        st.integers(0, 5000), st.sampled_from(Protocol))  # fmt: skip
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_whatever_is_asked_the_answer_can_be_read(
     busy: Book, labels: list[str], domain: str, record_type: str, edns: int, payload: int, protocol: Protocol
 ) -> None:
@@ -309,6 +306,7 @@ def test_whatever_is_asked_the_answer_can_be_read(
 
 
 @given(st.binary(max_size=300))
+@settings(deadline=None)
 def test_any_bytes_get_an_answer_that_can_be_read_or_none(busy: Book, data: bytes) -> None:
     response = busy.responder.respond(data, Protocol.UDP)
     assert busy.counters.dropped[Drop.FAILED] == 0
@@ -318,7 +316,7 @@ def test_any_bytes_get_an_answer_that_can_be_read_or_none(busy: Book, data: byte
 
 
 @given(st.integers(0, 2**32), st.data())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_mutated_queries_get_an_answer_or_none(busy: Book, seed: int, data: st.DataObject) -> None:
     query = bytearray(dns.message.make_query("web.service.consul", "SRV", use_edns=0).to_wire())
     source = random.Random(seed)

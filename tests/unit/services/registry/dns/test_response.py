@@ -21,7 +21,9 @@ SPOKEN = Query(1, 0x0100, NAME + b"\0\x21\0\x01", NAME, 33, 1, Edns(4096, 0, dns
 
 def listening(host: str, *ips: str) -> Choice:
     record = QUESTION_POINTER + records.srv(1, 1, 80, parse_text(host), 5)
-    return Choice(record, 1, 2 + SRV_TARGET_AT, additional=tuple(records.address(ip_address(ip), 5) for ip in ips))
+    return Choice(
+        record, 1, 2 + SRV_TARGET_AT, additional=tuple(records.address(ip_address(ip).packed, 5) for ip in ips)
+    )
 
 
 def build(query: Query, *choices: Choice, room: int = 512, rcode: int = RCODE_NOERROR) -> dns.message.Message:
@@ -39,7 +41,7 @@ def test_additional_records_belong_to_their_targets_and_come_once() -> None:
 
 
 def test_what_follows_an_alias_is_part_of_the_answer() -> None:
-    tails = tuple(records.address(ip_address(f"10.0.0.{number}"), 5) for number in range(4))
+    tails = tuple(records.address(ip_address(f"10.0.0.{number}").packed, 5) for number in range(4))
     record = QUESTION_POINTER + records.cname(parse_text("b.consul"), 5)
     alias = Choice(record, 1, 2 + TARGET_AT, following=tails, is_alias=True)
     message = build(QUERY, alias)

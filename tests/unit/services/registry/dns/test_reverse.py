@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from services.registry.dns.reverse import NAMES_MAX, REFRESH_S, ReverseTable
 from tests.unit.services.registry.dns.book import Book
 
-LOOPBACK = ip_address("127.0.0.1")
+LOOPBACK = ip_address("127.0.0.1").packed
 
 
 def test_names_of_an_address() -> None:

@@ -81,6 +81,34 @@ def test_strangers_hear_nothing(uv: bool) -> None:
 
 
 @LOOPS
+def test_a_client_that_asks_much_reads_late_and_says_no_more(uv: bool) -> None:
+    """The server stops to listen and to answer, goes on, and ends: on real sockets, whose rules differ by loop."""
+    count = 1500
+
+    async def work(server: DnsServer) -> None:
+        host, port = split_address(server.addresses[0])
+        data = dns.message.make_query("web.service.consul", "A").to_wire()
+        reader, writer = await asyncio.open_connection(host, port, limit=4096)
+        try:
+            writer.write((len(data).to_bytes(2, "big") + data) * count)
+            writer.write_eof()
+            async with asyncio.timeout(TIMEOUT_S):
+                before = -1
+                while server.counters.bytes_sent != before:  # Until the server waits for its client.
+                    before = server.counters.bytes_sent
+                    await asyncio.sleep(0.1)
+                for _ in range(count):
+                    size = int.from_bytes(await reader.readexactly(2), "big")
+                    response = await reader.readexactly(size)
+                    assert int.from_bytes(response[6:8], "big") == 200
+                assert await reader.read() == b""
+        finally:
+            writer.close()
+
+    run(work, uv, DnsSection(listen=("127.0.0.1:0",)))
+
+
+@LOOPS
 def test_garbage_leaves_the_server_as_it_was(uv: bool) -> None:
     async def work(server: DnsServer) -> None:
         host, port = split_address(server.addresses[0])

@@ -16,7 +16,7 @@ def test_no_addresses(text: str) -> None:
 
 
 def test_addresses_and_hosts() -> None:
-    assert parse_ip("2001:db8::1") == ip_address("2001:db8::1")
+    assert parse_ip("2001:db8::1") == ip_address("2001:db8::1").packed
     assert parse_host("db.example.com.") == parse_text("db.example.com")
     for text in ("", ".", "a..b", "x" * 64):
         assert parse_host(text) is None
@@ -26,4 +26,4 @@ def test_names_on_the_wire() -> None:
     assert node_name("Host.a", SUFFIX) == parse_text("Host.a.node.dc1.consul")
     for node in ("", "a..b", "x" * 64, ".".join(["x" * 60] * 4)):
         assert node_name(node, SUFFIX) is None
-    assert address_name(ip_address("10.0.0.1"), SUFFIX) == parse_text("0a000001.node.dc1.consul")
+    assert address_name(ip_address("10.0.0.1").packed, SUFFIX) == parse_text("0a000001.node.dc1.consul")

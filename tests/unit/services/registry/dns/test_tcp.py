@@ -1,12 +1,15 @@
 """Connections: framing, pipelining, clients that stop reading or say nothing; in the simulator, on virtual time."""
 
 import asyncio
+import itertools
 import struct
 from collections.abc import Awaitable, Callable
 
 import dns.message
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runtime import Runtime
 from runtime.sim import SwarmOptions, World, run
@@ -14,7 +17,7 @@ from services.registry.dns.config import DnsSection
 from services.registry.dns.counting import Drop
 from services.registry.dns.query import QUERY_BYTES_MAX
 from services.registry.dns.server import DnsServer
-from services.registry.dns.tcp import ANSWERS_PER_TURN_MAX, WRITE_BYTES_MAX
+from services.registry.dns.tcp import ANSWERS_PER_TURN_MAX, WRITE_BYTES_MAX, TcpConnection
 from tests.unit.services.registry.dns.book import Book, texts
 
 IDLE_S = 4.0
@@ -273,3 +276,77 @@ def test_stopping_ends_connections() -> None:
         assert server.counters.connections == 0
 
     play(work)
+
+
+class Wire(asyncio.Transport):
+    """Takes what is written, and remembers whether it was closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self.closed = False
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return ("127.0.0.1", 1) if name == "peername" else default
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self.closed
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = close
+
+
+def feed(chunks: list[bytes], *, ends: bool) -> tuple[bytes, bool]:
+    """What a connection writes to these chunks, and whether it ends."""
+
+    async def work() -> tuple[bytes, bool]:
+        book = Book()
+        book.node("n1", "10.0.0.1")
+        lost: list[TcpConnection] = []
+        connection = TcpConnection(book.responder, book.counters, 60.0, lambda _, host: True, lost.append)
+        wire = Wire()
+        connection.connection_made(wire)
+        for chunk in chunks:
+            if not wire.closed:
+                connection.data_received(chunk)
+            while connection._turn is not None and not wire.closed:
+                await asyncio.sleep(0)
+        if ends and not wire.closed:
+            connection.eof_received()
+            while connection._turn is not None:
+                await asyncio.sleep(0)
+        connection.connection_lost(None)
+        assert lost == [connection]
+        return bytes(wire.written), wire.closed
+
+    with asyncio.Runner() as runner:
+        return runner.run(work())
+
+
+MESSAGES = st.one_of(
+    st.sampled_from(
+        [framed("n1.node.consul"), framed("nope.node.consul", "SRV", 7), struct.pack(">H", 12) + bytes(12)]
+    ),
+    st.binary(max_size=20),
+)
+
+
+@given(st.lists(MESSAGES, max_size=150), st.lists(st.integers(0, 6000), max_size=12), st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_however_the_bytes_are_cut_the_answers_are_the_same(messages: list[bytes], cuts: list[int], ends: bool) -> None:
+    data = b"".join(messages)
+    places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    chunks = [data[start:end] for start, end in itertools.pairwise(places)]
+    assert feed(chunks, ends=ends) == feed([data], ends=ends)
