@@ -81,6 +81,12 @@ def test_the_hold_is_bounded_however_often_it_flapped() -> None:
     assert DEFAULT_DAMPING.held_until_ms(state) - now_ms <= DEFAULT_DAMPING.hold_ms_max + 2
 
 
+def test_a_clock_that_goes_back_makes_no_penalty_larger() -> None:
+    state = CheckState(P, penalty=1.0, changed_at_ms=10_000_000)
+    assert DEFAULT_DAMPING.penalty(state, 0) == 1.0
+    assert observe(TTL, state, C, "", 0).penalty == 2.0
+
+
 def test_nodes_are_not_damped() -> None:
     state, _ = flap(NODE, 50, 10)
     assert state.health is P
