@@ -32,6 +32,7 @@ from services.registry.domain import Node
 from services.registry.kv_store import KvStore
 from services.registry.metrics import Counters, RegistryMetrics
 from services.registry.mirror import Mirror
+from services.registry.notes import NoteCollector
 from services.registry.process_record import ProcessKeeper
 from services.registry.registrar import CatalogueRegistrar
 from services.registry.status import CheckCounts
@@ -120,6 +121,7 @@ class _Process:
                 scope.spawn(self._kv.run(), name="kv")
                 scope.spawn(self._mirror.run(), name="mirror")
                 scope.spawn(self._store.run(), name="store")
+                scope.spawn(NoteCollector(self._copy, self._store, config.node).run(), name="notes")
                 scope.spawn(self._presence.run(), name="presence")
                 keeping = scope.spawn(self._keeper.run(), name="process")
                 checking = scope.spawn(checks.run(), name="checks")
