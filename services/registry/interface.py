@@ -6,7 +6,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import NamedTuple, Protocol
 
 from services.registry.domain import CheckDefinition, CheckState, Health, Instance, Node
@@ -83,7 +83,7 @@ class NodeView:
     index: int
 
 
-class TopicKind(Enum):
+class TopicKind(StrEnum):
     """What can be waited for."""
 
     SERVICES = "services"

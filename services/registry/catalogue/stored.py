@@ -1,7 +1,7 @@
 """What is kept, and how it changes, without a word on how it is written: `services.registry.records` knows that."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -9,7 +9,7 @@ import msgspec
 from services.registry.domain import CheckDefinition, CheckState, Instance, Node
 
 
-class KeyKind(Enum):
+class KeyKind(StrEnum):
     """What a key holds. The values are the first parts of the keys in kv."""
 
     NODE = "nodes"
