@@ -35,7 +35,7 @@ from services.registry.interface import Catalogue, Change, ChangeKind, Endpoint,
 
 PATH = "/v1/sd/prometheus"
 PARAMETERS_MAX = 64
-KEPT_MAX = 64
+KEPT_MAX = 16
 """Answers to different questions that are kept until something changes."""
 
 _PREFIX = "__meta_orrery_"
