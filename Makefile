@@ -87,7 +87,7 @@ build/clients/.stamp: requirements/clients.lock
 	@build/clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-conformance: setup clients ## real clients against a running cluster, compared with etcd (needs etcd-server, etcd-client)
+conformance: setup clients ## real clients against a running cluster, compared with etcd (needs etcd-server, etcd-client, prometheus; go)
 	@$(BIN)/python -m pytest -q tests/conformance
 
 chaos: setup ## kill, pause and restart real processes under traffic, and judge the history

@@ -31,11 +31,11 @@ import msgspec
 
 from cluster.http import HttpError, Request, Response, join_address, split_address
 from services.registry.domain import Health
-from services.registry.interface import Catalogue, Endpoint, Topic, TopicKind
+from services.registry.interface import Catalogue, Change, ChangeKind, Endpoint, Topic, TopicKind
 
 PATH = "/v1/sd/prometheus"
 PARAMETERS_MAX = 64
-KEPT_MAX = 64
+KEPT_MAX = 16
 """Answers to different questions that are kept until something changes."""
 
 _PREFIX = "__meta_orrery_"
@@ -56,6 +56,11 @@ class PrometheusDiscovery:
         self._encoder = msgspec.json.Encoder()
         self._kept: dict[str, bytes] = {}
         self._kept_index = 0
+        catalogue.subscribe(self._changed)
+
+    def _changed(self, changes: Sequence[Change]) -> None:
+        if any(change.kind is ChangeKind.RESET for change in changes):
+            self._kept.clear()  # kv may have been set up anew, and its revisions with it
 
     async def __call__(self, request: Request) -> Response:
         """Answers with the targets. Raises HttpError: Prometheus then keeps the targets that it had."""

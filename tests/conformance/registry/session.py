@@ -148,6 +148,24 @@ def check_several_checks_and_their_ids(first, last):
     first.agent.service.deregister("py-many")
 
 
+def check_http_and_tcp_checks_are_probed(first, last):
+    host, port = first.http.host, first.http.port
+    probes = {
+        "http": consul.Check.http(f"http://{host}:{port}/v1/status/peers", "1s", timeout="1s", header={"x-a": ["b"]}),
+        "tcp": consul.Check.tcp(host, port, "1s", timeout="1s"),
+        "grpc": consul.Check.grpc(f"{host}:{port}", "1s", timeout="1s"),
+        "lost": consul.Check.http(f"http://{host}:{port}/nowhere", "1s", timeout="1s"),
+    }
+    for kind, check in probes.items():
+        first.agent.service.register("py-probes", service_id=f"py-probes-{kind}", check=check)
+    well = ["py-probes-grpc", "py-probes-http", "py-probes-tcp"]
+    wait_for("the probes that can pass do", lambda: ids(last, "py-probes", passing=True) == well)
+    check = first.agent.checks()["service:py-probes-lost"]
+    assert (check["Status"], check["Type"], check["Interval"]) == ("critical", "http", "1s")
+    for kind in probes:
+        first.agent.service.deregister(f"py-probes-{kind}")
+
+
 def check_maintenance(first, last):
     first.agent.service.register("py-maintenance")
     assert first.agent.service.maintenance("py-maintenance", "true", reason="upgrade")

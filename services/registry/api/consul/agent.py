@@ -5,6 +5,7 @@ registers at one process can report at another.
 """
 
 from collections.abc import Sequence
+from ipaddress import IPv6Address, ip_address
 
 from cluster.http import Request, Response
 from cluster.http.address import split_address
@@ -276,7 +277,16 @@ def _unknown_check(check_id: str) -> Refused:
 
 def _peer_host(request: Request) -> str:
     """The address of the other end; empty when the transport does not say."""
-    return split_address(request.peer)[0] if request.peer else ""
+    if not request.peer:
+        return ""
+    host = split_address(request.peer)[0]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    # A socket that listens for both kinds tells of IPv4 as of IPv6.
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
 
 
 def _in_header(text: str) -> str:

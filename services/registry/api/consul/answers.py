@@ -26,6 +26,11 @@ class EncodedAnswers:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def clear(self) -> None:
+        """Forgets all: what an index stood for may have changed, since kv was set up anew."""
+        self._kept.clear()
+        self._bytes = 0
+
     def get(self, key: Key, index: int, encode: Callable[[], bytes]) -> bytes:
         """The body that was encoded under this key and index; encodes it when there is none. O(1) otherwise."""
         kept = self._kept.get(key)

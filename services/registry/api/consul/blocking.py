@@ -32,7 +32,7 @@ class BlockingQueries:
         self._catalogue = catalogue
         self._random = random
         self._waiters_max = waiters_max
-        self._waiting: dict[asyncio.Task[None], None] = {}
+        self._waiting: dict[asyncio.Timeout, None] = {}
         self._closed = False
 
     def __len__(self) -> int:
@@ -49,22 +49,23 @@ class BlockingQueries:
             raise Refused(429, f"{self._waiters_max} blocking queries wait here already; ask another process")
         wait_s = min(wait_ns / _NS, WAIT_S_MAX) if wait_ns else WAIT_S_DEFAULT
         wait_s += self._random.random() * wait_s / JITTER_SHARE
-        # A task of its own, so that `close` can end the wait and not the request.
-        waiter = asyncio.create_task(self._wait(topic, index, wait_s))
-        self._waiting[waiter] = None
+        # A scope that `close` can end without ending the request.
+        scope = asyncio.timeout(None)
+        self._waiting[scope] = None
         try:
-            await asyncio.wait((waiter,))
+            async with scope:
+                await self._catalogue.wait(topic, index, wait_s)
+        except TimeoutError:
+            if not scope.expired():
+                raise
         finally:
-            del self._waiting[waiter]
-            waiter.cancel()
-        if not waiter.cancelled():
-            waiter.result()
-
-    async def _wait(self, topic: Topic, index: int, wait_s: float) -> None:
-        await self._catalogue.wait(topic, index, wait_s)
+            del self._waiting[scope]
 
     def close(self) -> None:
         """Lets all who wait be answered now, and nobody wait any more: the process is about to end."""
+        if self._closed:
+            return
         self._closed = True
-        for waiter in tuple(self._waiting):
-            waiter.cancel()
+        now_s = asyncio.get_running_loop().time()
+        for scope in tuple(self._waiting):
+            scope.reschedule(now_s)

@@ -5,7 +5,7 @@ use in its stead, never with 404: `GET /v1/kv/x` with 404 means to a client that
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -20,7 +20,7 @@ from services.registry.api.consul.query import Query
 from services.registry.api.consul.reading import Reading
 from services.registry.api.consul.refusals import Refused, refusal
 from services.registry.api.consul.status import StatusRoom
-from services.registry.interface import Catalogue, Registrar, RegistryError
+from services.registry.interface import Catalogue, Change, ChangeKind, Registrar, RegistryError
 
 _POLICY = (("x-consul-default-acl-policy", "allow"),)
 """Tokens are taken and not looked at."""
@@ -101,7 +101,8 @@ class ConsulHead:
     ) -> None:
         """`flips_held_back` counts the turns to critical that self-preservation holds back; answers carry it."""
         self._blocking = BlockingQueries(catalogue, random, settings.waiters_max)
-        reading = Reading(catalogue, self._blocking, settings.datacenter, flips_held_back)
+        self._reading = reading = Reading(catalogue, self._blocking, settings.datacenter, flips_held_back)
+        self._unsubscribe = catalogue.subscribe(self._changed)
         identity = AgentIdentity(registrar.shared_node, settings.address, settings.version)
         self._agent = AgentRoom(reading, registrar, clock)
         self._catalog = CatalogRoom(reading, registrar, clock)
@@ -118,6 +119,11 @@ class ConsulHead:
     def stop_waiting(self) -> None:
         """Answers all blocking queries now, with what there is: the process is about to end."""
         self._blocking.close()
+        self._unsubscribe()
+
+    def _changed(self, changes: Sequence[Change]) -> None:
+        if any(change.kind is ChangeKind.RESET for change in changes):
+            self._reading.answers.clear()
 
     def _exact_routes(self, identity: IdentityRoom, status: StatusRoom) -> dict[str, _Route]:
         agent, catalog = self._agent, self._catalog

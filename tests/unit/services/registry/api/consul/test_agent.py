@@ -55,6 +55,9 @@ async def test_an_instance_without_an_address_has_that_of_who_registers_it(regis
     (entry,) = await registry.health("web")
     assert entry["Service"]["Address"] == "2001:db8::1"
     assert set(entry["Service"]["TaggedAddresses"]) == {"lan_ipv6", "wan_ipv6"}
+    await registry.ask("PUT", "/v1/agent/service/register", body, peer="[::ffff:10.0.0.3]:5")
+    (entry,) = await registry.health("web")
+    assert entry["Service"]["Address"] == "10.0.0.3"
     await registry.ask("PUT", "/v1/agent/service/register", body, peer="")
     (entry,) = await registry.health("web")
     assert entry["Service"]["Address"] == ""

@@ -3,6 +3,7 @@
 import pytest
 
 from services.registry.api.consul.shapes import encode
+from services.registry.catalogue import Key, KeyKind, Update
 from services.registry.domain import NODE_CHECK_ID, CheckDefinition, CheckKind, CheckState, Health, Instance, Node
 from tests.unit.services.registry.api.asking import Registry
 
@@ -156,6 +157,23 @@ async def test_encoded_once_until_something_changes(registry: Registry, monkeypa
     await registry.register("web", ID="b")
     assert len((await registry.get("/v1/health/service/web")).json) == 2
     assert len(encodings) == 3
+
+
+async def test_what_was_encoded_is_forgotten_when_kv_is_set_up_anew(registry: Registry) -> None:
+    """The same index may then stand for something else."""
+    await registry.register("web", ID="before")
+    answer = await registry.get("/v1/health/service/web")
+    assert [entry["Service"]["ID"] for entry in answer.json] == ["before"]
+    targets = (await registry.get("/v1/sd/prometheus")).json
+    assert targets[0]["labels"]["__meta_orrery_service_id"] == "before"
+    node = Update(Key(KeyKind.NODE, "orrery"), Node("orrery", "127.0.0.1"), answer.index)
+    instance = Update(Key(KeyKind.INSTANCE, "orrery", "after"), Instance("orrery", "after", "web"), answer.index)
+    registry.catalogue.reset([node, instance], answer.index)
+    again = await registry.get("/v1/health/service/web")
+    assert again.index == answer.index
+    assert [entry["Service"]["ID"] for entry in again.json] == ["after"]
+    targets = (await registry.get("/v1/sd/prometheus")).json
+    assert targets[0]["labels"]["__meta_orrery_service_id"] == "after"
 
 
 async def test_what_the_headers_tell_while_kv_is_there_and_while_it_is_away(registry: Registry) -> None:
