@@ -8,7 +8,7 @@ STAMPS := $(VENV)/.stamps
 PROTOS := $(shell find proto -name '*.proto' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down test sim sim-determinism sim-safeguards lint types format proto lock clients conformance chaos bench-kv bench-rpc bench-lock bench-registry-dns bench-storage peers soak-storage base-image wheels image compose-test ci clean
+.PHONY: help setup up down test sim sim-determinism sim-safeguards lint types format proto lock clients conformance chaos bench-kv bench-rpc bench-lock bench-registry bench-registry-dns bench-storage peers soak-storage base-image wheels image compose-test ci clean
 
 # What the image stands on. Where no registry of images can be reached: make base-image wheels image BASE=orrery-base:local
 BASE ?= python:3.11-slim
@@ -130,6 +130,9 @@ soak-storage: setup ## a million keys of random operations on the engines, again
 
 bench-lock: setup ## what a lock costs: Orrery, and etcd's recipe in Python on etcd (needs etcd-server to compare)
 	@$(BIN)/python -m bench.lock
+
+bench-registry: setup ## what a registry carries with 10,000 instances: Orrery, and discovery on etcd (needs etcd-server to compare)
+	@$(BIN)/python -m bench.registry
 
 bench-registry-dns: setup ## DNS answers a second of one registry process, beside dnsmasq (needs dnsperf, dnsmasq-base)
 	@$(BIN)/python -m bench.registry_dns

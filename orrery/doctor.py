@@ -160,7 +160,7 @@ def _docker(directory: ClusterDirectory) -> Iterator[Finding]:
 
 
 def _clients(directory: ClusterDirectory) -> Iterator[Finding]:
-    for program, source in (("etcdctl", "Debian's package etcd-client"),):
+    for program, source in (("etcdctl", "Debian's package etcd-client"), ("dig", "Debian's package bind9-dnsutils")):
         found = shutil.which(program)
         if found is None:
             yield Finding(program, "warning", f"not found; {source} has it")

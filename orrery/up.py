@@ -16,7 +16,7 @@ from orrery.logs import last_lines
 from orrery.loopback import is_loopback
 from orrery.services import SERVICES
 from orrery.state import ClusterDirectory, ClusterState
-from orrery.status import report, text_of
+from orrery.status import Report, report, text_of
 from orrery.supervisor import SHOWN_LOG_LINES, Supervisor
 from orrery.terminal import Progress, complain, paint
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 WATCH_S = 0.3
 """Seconds between two looks at the processes in the foreground."""
+
+REGISTERED_S_MAX = 5.0
+"""How long processes that are ready may take until the registry says so, too."""
 
 
 class Interrupted(Exception):
@@ -70,7 +73,7 @@ def up(
             _tell_unchanged(wishes, [name for name in running if state.nodes[name].service in wishes])
             if not started:
                 print(f"The cluster in {directory.root} runs already.")
-            _introduce(directory, state)
+            _introduce(directory, state, within_s=REGISTERED_S_MAX if started else 0.0)
             if detach:
                 return 0
             print(paint("Ctrl-C stops the cluster.", "dim", sys.stdout), flush=True)
@@ -95,9 +98,9 @@ def _tell_unchanged(settings: "Settings", running: Sequence[str]) -> None:
         )
 
 
-def _introduce(directory: ClusterDirectory, state: ClusterState) -> None:
+def _introduce(directory: ClusterDirectory, state: ClusterState, within_s: float) -> None:
     print()
-    print(text_of(report(directory, state)))
+    print(text_of(_when_registered(directory, state, within_s)))
     print()
     where = "" if directory.root == Path.cwd() / ".orrery" else f" --data-dir {directory.root}"
     orrery = _own_name()
@@ -125,6 +128,18 @@ def _introduce(directory: ClusterDirectory, state: ClusterState) -> None:
     for line in lines:
         print(f"  {paint(line, 'cyan', sys.stdout)}")
     print(flush=True)
+
+
+def _when_registered(directory: ClusterDirectory, state: ClusterState, within_s: float) -> Report:
+    """What is there, when the registry knows all of it, or the time is over: nothing depends on it."""
+    deadline_s = time.monotonic() + within_s
+    while True:
+        found = report(directory, state)
+        has_registry = bool(found.registry.source or found.registry.problem)
+        settled = not has_registry or all(row.health == "passing" for row in found.rows if row.pid)
+        if settled or time.monotonic() > deadline_s:
+            return found
+        time.sleep(WATCH_S)
 
 
 def _own_name() -> str:

@@ -4,6 +4,7 @@
 [dns] listen, [membership] listen, seeds, cluster, keys_file.
 """
 
+from ipaddress import ip_network
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,6 +16,7 @@ from cluster.rpc.grpc.address import split_host_port
 from services.registry.checks.judging import Damping
 from services.registry.checks.options import CheckOptions
 from services.registry.checks.preservation import Allowance
+from services.registry.checks.probes.guarded_net import NETWORKS_DENIED
 from services.registry.dns.config import DnsSection
 from services.registry.interface import Invalid
 from services.registry.validation import check_address, check_node_name
@@ -173,9 +175,19 @@ class ChecksSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str, Meta(description="Certificates that probes by TLS trust. Empty: those of the system.")
     ] = ""
 
+    networks_denied: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Networks that probes must not reach. The default are those where clouds hand out credentials"
+            " to whoever asks from this machine.",
+            max_length=256,
+        ),
+    ] = tuple(map(str, NETWORKS_DENIED))
+
     def options(self) -> CheckOptions:
         """The same as the checks take it. Raises ValueError."""
         return CheckOptions(
+            networks_denied=tuple(map(ip_network, self.networks_denied)),
             damping=Damping(half_life_ms=self.flap_half_life_ms, suppress=self.flap_suppress),
             allowance=Allowance(share_max=self.preserve_share, count_min=self.preserve_count_min),
             probes_max=self.probes_max,

@@ -266,6 +266,9 @@ class Registrar(Protocol):
         """Reports on TTL checks: renews their time, and writes where the health changes. One result for each."""
         ...
 
-    async def set_state(self, check: Check, state: CheckState) -> bool:
-        """Writes what a check says, unless it has changed since it was read (False)."""
+    async def set_state(self, check: Check, state: CheckState, *, unless_beating: bool = False) -> bool:
+        """Writes what a check says, unless it has changed since it was read, or, if so asked, its time runs (False).
+
+        A beat that changes nothing but the time leaves the check as it was read: the expiry of a TTL check has to ask.
+        """
         ...

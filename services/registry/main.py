@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from functools import partial
 
 from cluster.clients.kv import KvClient
 from cluster.http import HttpConnections
@@ -31,6 +32,7 @@ from services.registry.domain import Node
 from services.registry.kv_store import KvStore
 from services.registry.metrics import Counters, RegistryMetrics
 from services.registry.mirror import Mirror
+from services.registry.notes import NoteCollector
 from services.registry.process_record import ProcessKeeper
 from services.registry.registrar import CatalogueRegistrar
 from services.registry.status import CheckCounts
@@ -75,7 +77,9 @@ class _Process:
         self._mirror = Mirror(self._kv, copy, counters)
         self._store = KvStore(self._kv, self._mirror, within_s=within_s)
         shared = Node(section.shared_node, section.shared_address or split_host_port(self._address)[0])
-        self._registrar = CatalogueRegistrar(copy, self._store, clock, shared=shared, judge=observe, counters=counters)
+        # Beats are damped by the same numbers as what this process finds out itself.
+        judge = partial(observe, damping=config.checks.options().damping)
+        self._registrar = CatalogueRegistrar(copy, self._store, clock, shared=shared, judge=judge, counters=counters)
         self._keeper = ProcessKeeper(self._kv, config.node, ProcessRecord(self._address), ttl_s=section.process_ttl_s)
         dns_ports = {"dns": config.dns.listen[0]} if config.dns.listen else {}
         self._presence = Presence(
@@ -117,6 +121,7 @@ class _Process:
                 scope.spawn(self._kv.run(), name="kv")
                 scope.spawn(self._mirror.run(), name="mirror")
                 scope.spawn(self._store.run(), name="store")
+                scope.spawn(NoteCollector(self._copy, self._store, config.node).run(), name="notes")
                 scope.spawn(self._presence.run(), name="presence")
                 keeping = scope.spawn(self._keeper.run(), name="process")
                 checking = scope.spawn(checks.run(), name="checks")
@@ -158,7 +163,14 @@ class _Process:
         settings = ConsulSettings(
             self._address, datacenter=self._config.dns.datacenter, waiters_max=self._config.registry.http_waiting_max
         )
-        return ConsulHead(self._copy, self._registrar, self._clock, self._random, settings)
+        return ConsulHead(
+            self._copy,
+            self._registrar,
+            self._clock,
+            self._random,
+            settings,
+            lambda: self._count_checks().held_back,
+        )
 
     def _server(self, pages: HttpConnections) -> Server:
         series = GrpcSeries()

@@ -189,10 +189,14 @@ def plan_check_removal(copy: MemoryCatalogue, node: str, check_id: str) -> Plan:
     return plan
 
 
-def plan_state(node: str, definition: CheckDefinition, state: CheckState, index: int) -> Plan:
-    """Writes what a check says, if it is still as it was at `index`."""
+def plan_state(
+    node: str, definition: CheckDefinition, state: CheckState, index: int, *, unless_beating: bool = False
+) -> Plan:
+    """Writes what a check says, if it is still as it was at `index`, and, if so asked, its time does not run."""
     key = Key(KeyKind.CHECK, node, definition.id)
     plan = Plan(guards={key: index})
+    if unless_beating:
+        plan.guards[Key(KeyKind.BEAT, node, definition.id)] = 0
     plan.put(key, CheckRecord(definition, state))
     return plan
 

@@ -190,10 +190,10 @@ class CatalogueRegistrar:
         self._counters.beats_failed += sum(result is not None for result in results)
         return results
 
-    async def set_state(self, check: Check, state: CheckState) -> bool:
-        """Writes what a check says, unless it has changed since it was read (False)."""
+    async def set_state(self, check: Check, state: CheckState, *, unless_beating: bool = False) -> bool:
+        """Writes what a check says, unless it has changed since it was read, or, if so asked, its time runs (False)."""
         state = msgspec.structs.replace(state, output=validation.cut_output(state.output))
-        plan = planning.plan_state(check.node, check.definition, state, check.index)
+        plan = planning.plan_state(check.node, check.definition, state, check.index, unless_beating=unless_beating)
         outcome = await self._store.commit(plan)
         if outcome.done:
             return True

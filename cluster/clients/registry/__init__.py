@@ -1,7 +1,7 @@
 """The registry as a process uses it that makes itself known there."""
 
 from cluster.clients.registry.calls import RegistryCalls
-from cluster.clients.registry.errors import RegistryError, RegistryRefused, RegistryUnavailable
+from cluster.clients.registry.errors import RegistryError, RegistryRefused, RegistryUnavailable, RegistryUnknown
 from cluster.clients.registry.registration import Condition, Registration, Service, Timing
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "RegistryError",
     "RegistryRefused",
     "RegistryUnavailable",
+    "RegistryUnknown",
     "Service",
     "Timing",
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 import grpc.aio
 
-from cluster.clients.registry.errors import RegistryRefused, RegistryUnavailable
+from cluster.clients.registry.errors import RegistryRefused, RegistryUnavailable, RegistryUnknown
 from cluster.pb.orrery.registry.v1.registry_pb2 import (
     DeregisterRequest,
     DeregisterResponse,
@@ -99,9 +99,11 @@ class RegistryCalls:
 
     async def _call(self, attempt: Callable[["RegistryAsyncStub", float], Awaitable[T]]) -> T:
         """The first answer, each process asked once. Raises RegistryError."""
-        definite = True
-        message = "no process of the registry is known"
-        for endpoint in await self._in_order():
+        definite, message = True, ""
+        endpoints = await self._in_order()
+        if not endpoints:
+            raise RegistryUnknown
+        for endpoint in endpoints:
             try:
                 answer = await attempt(RegistryStub(self._channel(endpoint)), ATTEMPT_S_MAX)
             except grpc.aio.AioRpcError as error:

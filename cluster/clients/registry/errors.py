@@ -23,3 +23,10 @@ class RegistryRefused(RegistryError):
 
 class RegistryUnavailable(RegistryError):
     """No process of the registry gave an answer."""
+
+
+class RegistryUnknown(RegistryUnavailable):
+    """No process of the registry is known to be asked."""
+
+    def __init__(self) -> None:
+        super().__init__("no process of the registry is known", definite=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import grpc
 
 from cluster.clients.registry.calls import RegistryCalls
-from cluster.clients.registry.errors import RegistryError, RegistryRefused
+from cluster.clients.registry.errors import RegistryError, RegistryRefused, RegistryUnknown
 from cluster.pb.orrery.registry.v1.registry_pb2 import (
     CRITICAL,
     PASSING,
@@ -74,7 +74,7 @@ class Timing:
     look_s: float = 0.5
     """How often the condition is looked at between two reports."""
     retry_s_min: float = 0.2
-    retry_s_max: float = 4.0
+    retry_s_max: float = 2.0
     """Pauses while nobody answers, doubled each time. Below `ttl_s`."""
     refused_s: float = 30.0
     """Pause after a refusal: somebody has to change something first."""
@@ -142,6 +142,11 @@ class Registration:
                 self.is_registered = False
                 await asyncio.sleep(self._spread(timing.refused_s))
                 continue
+            except RegistryUnknown as unknown:
+                # Looking again costs nothing, and the registry is there soon when a whole cluster starts.
+                self._failed(unknown, logging.DEBUG)
+                await asyncio.sleep(self._spread(timing.look_s))
+                continue
             except RegistryError as error:
                 self._failed(error, logging.INFO)
                 settled = False
@@ -166,7 +171,8 @@ class Registration:
         except RegistryRefused as refused:
             return refused.code is grpc.StatusCode.NOT_FOUND
         except (RegistryError, TimeoutError) as error:
-            _log.info("the registry was not told of the end of this process", extra={"reason": str(error)})
+            reason = str(error) or f"no answer within {within_s:g} s"
+            _log.info("the registry was not told of the end of this process", extra={"reason": reason})
             return False
         return True
 

@@ -14,6 +14,9 @@ from services.registry.api.prometheus import PATH, PrometheusDiscovery
 
 ANY_ORIGIN = "*"
 CONNECTIONS_BESIDE_WAITERS = 4096
+HALF_CLOSED_S_MAX = 1.0
+"""Who closes its side while a blocking query waits has gone, as a rule. Who only says that it will send no more gets
+its answer if it comes this soon."""
 
 _NO_SNIFF = ("x-content-type-options", "nosniff")
 _METHODS = ("access-control-allow-methods", "GET, PUT, OPTIONS")
@@ -24,7 +27,12 @@ _EXPOSED = ("access-control-expose-headers", "x-consul-index, x-consul-knownlead
 def http_limits(waiters_max: int) -> Limits:
     """More connections may be open than wait in blocking queries, so that watchers do not keep writers out."""
     connections_max = waiters_max + CONNECTIONS_BESIDE_WAITERS
-    return Limits(body_bytes_max=BODY_BYTES_MAX, idle_s_max=300.0, connections_max=connections_max)
+    return Limits(
+        body_bytes_max=BODY_BYTES_MAX,
+        idle_s_max=300.0,
+        half_closed_s_max=HALF_CLOSED_S_MAX,
+        connections_max=connections_max,
+    )
 
 
 class HttpHead:

@@ -13,6 +13,28 @@ from services.registry.domain import CheckKind, Health
 PROBE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
+class Distribution:
+    """How many lay within each of PROBE_BUCKETS_S."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(PROBE_BUCKETS_S) + 1)
+        self.sum_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One more."""
+        self.counts[bisect_left(PROBE_BUCKETS_S, seconds)] += 1
+        self.sum_s += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """As Prometheus takes them: each counts those below it, too."""
+        total = 0
+        found: list[tuple[str, float]] = []
+        for bound, count in zip((*PROBE_BUCKETS_S, float("inf")), self.counts, strict=True):
+            total += count
+            found.append(("+Inf" if bound == float("inf") else str(bound), total))
+        return found
+
+
 class CheckCounters:
     """What was counted since the start."""
 
@@ -31,25 +53,18 @@ class CheckCounters:
         self.writes_lost = 0
         """Writes that came behind somebody else's, and were considered anew."""
         self.writes_unavailable = 0
-        self.late_s_max = 0.0
-        """The latest start of a probe, since the metrics were last read."""
-        self._durations: dict[CheckKind, list[int]] = {}
-        self._duration_sums: dict[CheckKind, float] = {}
+        self.lateness = Distribution()
+        """Seconds between the moment a probe is due and its start."""
+        self.durations: dict[CheckKind, Distribution] = {}
+        """Seconds that probes took."""
 
     def probed(self, kind: CheckKind, health: Health, seconds: float) -> None:
         """A probe ended."""
         self.probes[kind, health] += 1
-        buckets = self._durations.get(kind)
-        if buckets is None:
-            buckets = self._durations[kind] = [0] * (len(PROBE_BUCKETS_S) + 1)
-            self._duration_sums[kind] = 0.0
-        buckets[bisect_left(PROBE_BUCKETS_S, seconds)] += 1
-        self._duration_sums[kind] += seconds
-
-    def durations(self) -> Iterator[tuple[CheckKind, list[int], float]]:
-        """By kind: how many ended within each bucket, and the sum of their seconds."""
-        for kind, buckets in self._durations.items():
-            yield kind, buckets, self._duration_sums[kind]
+        distribution = self.durations.get(kind)
+        if distribution is None:
+            distribution = self.durations[kind] = Distribution()
+        distribution.add(seconds)
 
 
 class CheckMetrics(Collector):
@@ -106,18 +121,17 @@ class CheckMetrics(Collector):
             ("orrery_registry_checks_owned", "Checks that this process looks after.", float(self._owned())),
             ("orrery_registry_flips_held_back", "Turns to critical held back now.", float(held_back)),
             ("orrery_registry_self_preservation", "1 while turns are held back.", float(held_back > 0)),
-            ("orrery_registry_probe_late_seconds_max", "Latest start since the last scrape.", counters.late_s_max),
         ):
             yield GaugeMetricFamily(name, text, value=level)
-        counters.late_s_max = 0.0
+        yield HistogramMetricFamily(
+            "orrery_registry_probe_lateness_seconds",
+            "Seconds between the moment a probe is due and its start.",
+            buckets=counters.lateness.buckets(),
+            sum_value=counters.lateness.sum_s,
+        )
         durations = HistogramMetricFamily(
             "orrery_registry_probe_duration_seconds", "Seconds that probes took.", labels=("kind",)
         )
-        for kind, counts, sum_s in counters.durations():
-            total = 0
-            buckets: list[tuple[str, float]] = []
-            for bound, count in zip((*PROBE_BUCKETS_S, float("inf")), counts, strict=True):
-                total += count
-                buckets.append(("+Inf" if bound == float("inf") else str(bound), total))
-            durations.add_metric([kind.value], buckets, sum_s)
+        for kind, distribution in counters.durations.items():
+            durations.add_metric([kind.value], distribution.buckets(), distribution.sum_s)
         yield durations

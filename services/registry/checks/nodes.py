@@ -6,10 +6,11 @@ marked node that membership does not know any more died while nobody of this pro
 failed are remembered for a while, and told to whoever joins.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from cluster.membership.core import Status
 from cluster.membership.driver import MemberView, Watch
+from services.registry.checks.verdict import Verdict
 from services.registry.domain import NODE_CHECK_ID, CheckDefinition, CheckKind, Health
 
 MEMBER_NOTES = "Decided by the cluster's membership."
@@ -38,15 +39,6 @@ class Members(Protocol):
         ...
 
 
-class NodeVerdict(NamedTuple):
-    """What is to be said of a node."""
-
-    health: Health
-    output: str
-    by_itself: bool = False
-    """The node said goodbye: that is believed whatever else fails."""
-
-
 def node_check(deregister_after_ms: int) -> CheckDefinition:
     """The check of a node that membership knows."""
     return CheckDefinition(
@@ -63,18 +55,18 @@ def is_member_check(definition: CheckDefinition) -> bool:
     return definition.kind is CheckKind.NODE and definition.notes == MEMBER_NOTES
 
 
-def judge_node(status: Status | None, joined_for_s: float, unknown_after_s: float) -> NodeVerdict | None:
+def judge_node(status: Status | None, joined_for_s: float, unknown_after_s: float) -> Verdict | None:
     """What a marked node is, by what membership believes of it (None: it does not know the name). None: no opinion.
 
     A suspicion is none: the member may refute it. Names are given up as unknown only by a process that has been with
     the others for `unknown_after_s`, for one that has just started knows nobody.
     """
     if status is Status.ALIVE or status is Status.SUSPECT:
-        return NodeVerdict(Health.PASSING, ALIVE_OUTPUT)
+        return Verdict(Health.PASSING, ALIVE_OUTPUT)
     if status is Status.FAILED:
-        return NodeVerdict(Health.CRITICAL, "Agent not live or unreachable")
+        return Verdict(Health.CRITICAL, "Agent not live or unreachable")
     if status is Status.LEFT:
-        return NodeVerdict(Health.CRITICAL, "Agent has left the cluster", by_itself=True)
+        return Verdict(Health.CRITICAL, "Agent has left the cluster", by_itself=True)
     if joined_for_s < unknown_after_s:
         return None
-    return NodeVerdict(Health.CRITICAL, "Agent is not a member of the cluster any more")
+    return Verdict(Health.CRITICAL, "Agent is not a member of the cluster any more")

@@ -69,10 +69,14 @@ class Outbox:
                 self._wake.clear()
                 if not self._waiting:
                     continue
-                if self._away or not self._may_write():
+                if self._away:
                     self._away = False
                     await asyncio.sleep(self._retry_s)
                     self._retry_s = min(2 * self._retry_s, self._retry_s_max)
+                    self._wake.set()
+                    continue
+                if not self._may_write():  # a look at the copy, which costs nobody anything
+                    await asyncio.sleep(self._retry_s_min)
                     self._wake.set()
                     continue
                 while self._waiting and len(self._under_way) < self._max:

@@ -51,6 +51,10 @@ class Account:
         """How many turns of the window were believed, and still fail, as of the last call with a time."""
         return len(self._believed)
 
+    def is_believed(self, key: str) -> bool:
+        """Whether this one's turn was believed within the window, and it still fails."""
+        return key in self._believed
+
     def held_keys(self) -> list[str]:
         """What is held back, those held longest first."""
         return list(self._held)
@@ -62,7 +66,8 @@ class Account:
     def may_turn(self, key: str, well: int, now_s: float) -> bool:
         """Whether a check that fails may be said to be critical. If not, it is held back from now on.
 
-        `well`: checks that are not critical now, this one included. Asking again for one that was believed is free.
+        `well`: checks that are not critical now and were not believed to be, this one included. Asking again for one
+        that was believed is free.
         """
         self._forget(now_s)
         if key in self._believed:

@@ -12,82 +12,105 @@ READY_MAX = 1000
 """Held ones that are let go in one turn of the loop."""
 
 
+class _Population:
+    """An account, and how many it is about are well. A turn that was believed counts before it is kept."""
+
+    def __init__(self, allowance: Allowance) -> None:
+        self.account = Account(allowance)
+        self._kept: dict[str, bool] = {}
+        """Whether each is critical as far as it is kept."""
+        self._failing: dict[str, None] = {}
+        """Those that are, or were believed to be."""
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._kept
+
+    @property
+    def well(self) -> int:
+        return len(self._kept) - len(self._failing)
+
+    def see(self, key: str, *, critical: bool) -> None:
+        self._kept[key] = critical
+        if critical:
+            self.account.settled(key)
+        self._count(key)
+
+    def forget(self, key: str) -> None:
+        self._kept.pop(key, None)
+        self._failing.pop(key, None)
+        self.account.recovered(key)
+
+    def recovered(self, key: str) -> None:
+        self.account.recovered(key)
+        self._count(key)
+
+    def may_turn(self, key: str, now_s: float) -> bool:
+        believed = self.account.may_turn(key, self.well, now_s)
+        self._count(key)
+        return believed
+
+    def ready(self, now_s: float) -> list[str]:
+        return self.account.ready(self.well, now_s, READY_MAX) if self.account.held else []
+
+    def _count(self, key: str) -> None:
+        if self._kept.get(key, False) or (key in self._kept and self.account.is_believed(key)):
+            self._failing[key] = None
+        else:
+            self._failing.pop(key, None)
+
+
 class Preserving:
-    """Both accounts, and how many are well. Times are seconds of the loop's clock."""
+    """Both accounts. Times are seconds of the loop's clock. All calls are O(1), but for those that list."""
 
     def __init__(self, checks: Allowance, nodes: Allowance, counters: CheckCounters) -> None:
         self._counters = counters
-        self._checks = Account(checks)
-        self._nodes = Account(nodes)
-        self._judged: dict[str, bool] = {}
-        """This process's checks of instances, and whether each is critical as far as it is kept."""
-        self._judged_critical = 0
-        self._members: dict[str, bool] = {}
-        """The same of all nodes of members."""
-        self._own_members: dict[str, None] = {}
+        self._checks = _Population(checks)
+        """This process's checks of instances."""
+        self._nodes = _Population(nodes)
+        """The checks of all nodes of members."""
+        self._own_nodes: dict[str, None] = {}
 
     @property
     def held_back(self) -> int:
         """This process's turns to critical that are not believed now."""
-        return self._checks.held + len(self._held_own_nodes())
+        nodes = sum(key in self._own_nodes for key in self._nodes.account.held_keys())
+        return self._checks.account.held + nodes
 
     def see_check(self, key: str, *, critical: bool) -> None:
         """A check of this process is kept as this."""
-        if critical:
-            self._checks.settled(key)
-        before = self._judged.get(key, False)
-        self._judged[key] = critical
-        self._judged_critical += critical - before
+        self._checks.see(key, critical=critical)
 
     def see_node(self, key: str, *, critical: bool, own: bool) -> None:
         """The check of a member's node is kept as this, whoever owns it."""
-        if critical:
-            self._nodes.settled(key)
-        self._members[key] = critical
+        self._nodes.see(key, critical=critical)
         if own:
-            self._own_members[key] = None
+            self._own_nodes[key] = None
         else:
-            self._own_members.pop(key, None)
+            self._own_nodes.pop(key, None)
 
     def forget_check(self, key: str) -> None:
         """It is gone, or another process's."""
-        if key in self._judged:
-            self._judged_critical -= self._judged.pop(key)
-        self._checks.recovered(key)
+        self._checks.forget(key)
 
     def forget_node(self, key: str) -> None:
         """The node is gone, or no member's any more."""
-        self._members.pop(key, None)
-        self._own_members.pop(key, None)
-        self._nodes.recovered(key)
+        self._nodes.forget(key)
+        self._own_nodes.pop(key, None)
 
     def recovered(self, key: str) -> None:
         """It does not fail now."""
-        self._checks.recovered(key)
-        self._nodes.recovered(key)
+        (self._nodes if key in self._nodes else self._checks).recovered(key)
 
     def may_turn(self, key: str, now_s: float) -> bool:
         """Whether a failing check may be said to be critical now; if not, it is held back."""
-        if key in self._members:
-            well = len(self._members) - sum(self._members.values())
-            return self._ask(self._nodes, key, well, now_s)
-        return self._ask(self._checks, key, len(self._judged) - self._judged_critical, now_s)
-
-    def ready(self, now_s: float) -> list[str]:
-        """Held ones of this process that may turn now, or soon: they are to be looked at."""
-        if not self._checks.held and not self._nodes.held:
-            return []
-        well = len(self._members) - sum(self._members.values())
-        nodes = self._nodes.ready(well, now_s, READY_MAX)
-        checks = self._checks.ready(len(self._judged) - self._judged_critical, now_s, READY_MAX)
-        return [*(key for key in nodes if key in self._own_members), *checks]
-
-    def _ask(self, account: Account, key: str, well: int, now_s: float) -> bool:
-        held_before = account.is_held(key)
-        believed = account.may_turn(key, well, now_s)
-        if not believed and not held_before and (account is self._checks or key in self._own_members):
+        population = self._nodes if key in self._nodes else self._checks
+        held_before = population.account.is_held(key)
+        believed = population.may_turn(key, now_s)
+        if not believed and not held_before and (population is self._checks or key in self._own_nodes):
             self._counters.held_back += 1
         return believed
 
-    def _held_own_nodes(self) -> list[str]:
-        return [key for key in self._nodes.held_keys() if key in self._own_members]
+    def ready(self, now_s: float) -> list[str]:
+        """Held ones of this process that may turn now, or soon: they are to be looked at."""
+        nodes = [key for key in self._nodes.ready(now_s) if key in self._own_nodes]
+        return [*nodes, *self._checks.ready(now_s)]

@@ -71,8 +71,7 @@ class Prober:
                 if free > 0:
                     now_s = loop.time()
                     for key in self._schedule.take_due(now_s, free):
-                        late_s = self._schedule.lateness_s(key, now_s)
-                        self._counters.late_s_max = max(self._counters.late_s_max, late_s)
+                        self._counters.lateness.add(self._schedule.lateness_s(key, now_s))
                         self._under_way[key] = scope.spawn(self._probe(key), name="probe")
                 # With all places taken, the next end of a probe wakes.
                 due_s = self._schedule.next_due_s() if len(self._under_way) < self._max else None

@@ -4,7 +4,8 @@ Goal: what `orrery up` starts is monitored by what people have, with nothing lis
 
 Method: Debian's prometheus with two jobs, one by HTTP service discovery and one by Consul's, both asking the registry
 for the admin ports; until each process is up in each job. Then an instance that a client registers and takes away
-again must come and go by the blocking queries of the one job.
+again must come and go. Debian builds its prometheus without Consul's discovery: then the published code of that
+discovery is compiled by itself (`go/discover.go`), and Prometheus reads what it finds from a file.
 """
 
 import json
@@ -20,8 +21,8 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.clusters import wait_for
-from tests.conformance.registry.conftest import PROCESSES, Served
+from tests.conformance.clusters import OrreryCluster, wait_for
+from tests.conformance.registry.conftest import PROCESSES
 
 START_S_MAX = 30.0
 FOUND_S_MAX = 60.0
@@ -36,7 +37,7 @@ scrape_configs:
       - {{source_labels: [__meta_orrery_node], target_label: node}}
       - {{source_labels: [__meta_orrery_service], target_label: service}}
   - job_name: by-consul
-    consul_sd_configs: [{{server: "{consul}", refresh_interval: 1s}}]
+    {discovery}
     relabel_configs:
       - {{source_labels: [__meta_consul_service_metadata_admin], action: keep, regex: .+}}
       - {{source_labels: [__meta_consul_service_metadata_admin], target_label: __address__}}
@@ -46,13 +47,12 @@ scrape_configs:
 
 
 class Prometheus:
-    def __init__(self, folder: Path, served: Served) -> None:
+    def __init__(self, folder: Path, served: OrreryCluster, discovery: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
-        addresses = served.addresses
         config = folder / "prometheus.yml"
-        config.write_text(CONFIG.format(http=addresses[0], consul=addresses[-1]))
+        config.write_text(CONFIG.format(http=served.registry_addresses[0], discovery=discovery))
         self._log = folder / "prometheus.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -106,11 +106,40 @@ class Prometheus:
             self._process.wait()
 
 
+def knows_consul(folder: Path) -> bool:
+    """Whether this prometheus was built with Consul's discovery."""
+    config = folder / "consul.yml"
+    config.write_text("scrape_configs: [{job_name: a, consul_sd_configs: [{server: localhost}]}]\n")
+    checked = subprocess.run(["promtool", "check", "config", str(config)], capture_output=True, check=False, timeout=30)
+    return checked.returncode == 0
+
+
 @pytest.fixture(scope="module")
-def prometheus(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+def discovery(
+    served: OrreryCluster, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[str]:
+    """The line of the configuration that finds targets as Consul's."""
     if shutil.which("prometheus") is None:
         pytest.skip("prometheus not found: apt-get install prometheus")
-    running = Prometheus(tmp_path_factory.mktemp("prometheus"), served)
+    folder, address = tmp_path_factory.mktemp("discovery"), served.registry_addresses[-1]
+    if knows_consul(folder):
+        yield f'consul_sd_configs: [{{server: "{address}", refresh_interval: 1s}}]'
+        return
+    found = folder / "found.json"
+    found.write_text("[]")
+    go_clients: str = request.getfixturevalue("go_clients")
+    with (folder / "discover.log").open("wb") as log:
+        process = subprocess.Popen([go_clients, "discover", address, str(found)], stdin=subprocess.DEVNULL, stderr=log)
+    try:
+        yield f'file_sd_configs: [{{files: ["{found}"], refresh_interval: 1s}}]'
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def prometheus(served: OrreryCluster, discovery: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    running = Prometheus(tmp_path_factory.mktemp("prometheus"), served, discovery)
     yield running
     running.close()
 
@@ -138,11 +167,15 @@ def test_every_process_is_found_and_scraped(prometheus: Prometheus, job: str) ->
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_an_instance_comes_and_goes(prometheus: Prometheus, served: Served, job: str) -> None:
+def test_an_instance_comes_and_goes(prometheus: Prometheus, served: OrreryCluster, job: str) -> None:
     admin = f"127.0.0.1:{prometheus.address.rpartition(':')[2]}"  # something that has /metrics
     name = f"guest-{job}"
     instance = {"Service": name, "Port": 1, "Meta": {"admin": admin}}
-    put(served.addresses[1], "/v1/catalog/register", {"Node": name, "Address": "127.0.0.1", "Service": instance})
+    put(
+        served.registry_addresses[1],
+        "/v1/catalog/register",
+        {"Node": name, "Address": "127.0.0.1", "Service": instance},
+    )
     wait_for("it is scraped", lambda: prometheus.targets(job).get(name) == "up", FOUND_S_MAX)
-    put(served.addresses[2], "/v1/catalog/deregister", {"Node": name})
+    put(served.registry_addresses[2], "/v1/catalog/deregister", {"Node": name})
     wait_for("it is gone", lambda: name not in prometheus.targets(job), FOUND_S_MAX)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.registry.conftest import Served
+from tests.conformance.clusters import OrreryCluster
 
 ROOT = Path(__file__).resolve().parents[3]
 PYTHON = ROOT / "build" / "clients" / "bin" / "python"
@@ -22,11 +22,11 @@ CHECKS = [
 
 
 @pytest.fixture(scope="module")
-def results(served: Served) -> dict[str, str]:
+def results(served: OrreryCluster) -> dict[str, str]:
     if not PYTHON.exists():
         pytest.skip(f"py-consul not found in {PYTHON.parent.parent.relative_to(ROOT)}: make clients")
     done = subprocess.run(
-        [str(PYTHON), str(SESSION), *served.addresses],
+        [str(PYTHON), str(SESSION), *served.registry_addresses],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

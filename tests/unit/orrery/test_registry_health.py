@@ -73,6 +73,20 @@ def test_without_an_answer_the_processes_are_shown_as_they_are(cluster: Cluster,
     assert "The registry does not answer (none of its processes runs)" in shown(cluster, capsys)
 
 
+def test_up_waits_until_the_registry_knows_all(
+    cluster: Cluster, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sleep(seconds: float) -> None:
+        """Time passes, and they register."""
+        say(cluster, "kv", kv_1=["passing"])
+        say(cluster, "registry", registry_1=["passing"])
+
+    monkeypatch.setattr("orrery.up.REGISTERED_S_MAX", 60.0)
+    monkeypatch.setattr("orrery.up.time.sleep", sleep)
+    assert cluster.up("--services", "registry", "--profile", "small") == 0
+    assert capsys.readouterr().out.count(" passing ") == 2
+
+
 def test_a_cluster_without_a_registry_misses_nothing(cluster: Cluster, capsys: Capture) -> None:
     assert cluster.up("--profile", "small") == 0
     assert "registry" not in shown(cluster, capsys).lower()

@@ -159,25 +159,24 @@ class CatalogRoom:
         for check in nested:
             if check.text("Node") not in ("", name):
                 raise Refused(400, f'check node "{check.text("Node")}" does not match node "{name}"')
-        for kept in checks:
-            owner = kept.definition.instance_id
-            if owner and not (instance is not None and instance.id == owner) and not self._is_there(name, owner):
-                raise Refused(400, f"Unknown service ID '{owner}' for check ID '{kept.definition.id}'")
         await self._write_node(Node(name, address, fields.text_map("NodeMeta")), instance, keeps_node=keeps_node)
         for kept in checks:
-            await self._registrar.add_check(name, kept.definition, kept.state)
+            definition = kept.definition
+            try:
+                await self._registrar.add_check(name, definition, kept.state)
+            except NotFound:
+                message = f"Unknown service ID '{definition.instance_id}' for check ID '{definition.id}'"
+                raise Refused(400, message) from None
         return _TRUE
 
     async def _write_node(self, node: Node, instance: Instance | None, *, keeps_node: bool) -> None:
-        # With SkipNodeUpdate a node is only made, never changed.
+        # With SkipNodeUpdate a node is only made, never changed. The agent's own node is not a client's to move.
+        keeps_node = keeps_node or node.name == self._registrar.shared_node
         written = None if keeps_node and self._catalogue.node(node.name) is not None else node
         if instance is not None:
             await self._registrar.register(instance, (), node=written, keep_other_checks=True, take_over=True)
         elif written is not None:
             await self._registrar.register_node(written)
-
-    def _is_there(self, node: str, instance_id: str) -> bool:
-        return self._catalogue.instance(node, instance_id) is not None
 
     async def deregister(self, request: Request, query: Query) -> Response:
         """`/v1/catalog/deregister`: a check, an instance, or a node with all that is on it.
@@ -202,5 +201,8 @@ class CatalogRoom:
             await self._registrar.deregister(node, instance_id)
         elif check_id:
             await self._registrar.remove_check(node, check_id)
+        elif node == self._registrar.shared_node:
+            # With Consul its agent would register all of it again; here it would be gone, and not one client's alone.
+            raise Refused(400, f'node "{node}" is that of all agents: deregister its services one by one')
         else:
             await self._registrar.deregister_node(node)

@@ -2,7 +2,7 @@
 
 Both spellings of Consul are read (`DeregisterCriticalServiceAfter` and `deregister_critical_service_after`), both
 places for checks (`Check` and `Checks`), and durations as text or as nanoseconds. What would change how an instance is
-reached or judged, and cannot be had here, is refused; what would not is left out. services/registry/README.md lists it.
+reached or judged, and cannot be had here, is refused; what would not is left out. docs/consul.md lists it.
 """
 
 from collections.abc import Mapping
@@ -47,7 +47,8 @@ def read_registration(fields: Fields, node: str, peer_host: str) -> Registration
     name = fields.text("Name")
     if not name:
         raise Refused(400, "Missing service name")
-    instance = _read_instance(fields, node, name, fields.text("Address") or peer_host)
+    weights = _read_weights(fields.child("Weights"))
+    instance = _read_instance(fields, node, name, fields.text("Address") or peer_host, weights)
     read = [_read_check(check, "CheckID") for check in _checks(fields)]
     checks = tuple(_named(check, instance, number, len(read)) for number, check in enumerate(read, 1))
     return Registration(instance, checks)
@@ -59,10 +60,15 @@ def read_catalogue_service(fields: Fields, node: str) -> Instance:
     if not name:
         message = "Must provide service name (Service.Service) when service ID is provided"
         raise Refused(400, message if fields.text("ID") else "Must provide service name")
-    return _read_instance(fields, node, name, fields.text("Address"))
+    weights = fields.child("Weights")
+    # Consul's Go client sends zeros where its user said nothing.
+    is_unsaid = weights is None or weights.is_zero
+    return _read_instance(
+        fields, node, name, fields.text("Address"), Weights() if is_unsaid else _read_weights(weights)
+    )
 
 
-def _read_instance(fields: Fields, node: str, name: str, address: str) -> Instance:
+def _read_instance(fields: Fields, node: str, name: str, address: str, weights: Weights) -> Instance:
     if _is_any_address(address):
         raise Refused(400, "Invalid service address")
     if fields.text("Kind") or fields.text("SocketPath", "socket_path"):
@@ -80,7 +86,7 @@ def _read_instance(fields: Fields, node: str, name: str, address: str) -> Instan
         port=fields.integer("Port"),
         tags=fields.texts("Tags"),
         metadata=fields.text_map("Meta"),
-        weights=_read_weights(fields.child("Weights")),
+        weights=weights,
     )
 
 

@@ -229,7 +229,7 @@ class _Parser:
         if self._take("!="):
             return _negated(self._equal(first, self._value().text))
         if self._take("matches") or self._take("not", "matches"):
-            raise _failed('"matches" is not served here; see services/registry/README.md')
+            raise _failed('"matches" is not served here; see docs/consul.md')
         raise self._unexpected()
 
     def _equal(self, selector: _Token, text: str) -> Predicate:

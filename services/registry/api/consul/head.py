@@ -91,10 +91,17 @@ class ConsulHead:
     """A handler for `cluster.http`, for paths that begin with `/v1/`."""
 
     def __init__(
-        self, catalogue: Catalogue, registrar: Registrar, clock: Clock, random: Randomness, settings: ConsulSettings
+        self,
+        catalogue: Catalogue,
+        registrar: Registrar,
+        clock: Clock,
+        random: Randomness,
+        settings: ConsulSettings,
+        flips_held_back: Callable[[], int] = lambda: 0,
     ) -> None:
+        """`flips_held_back` counts the turns to critical that self-preservation holds back; answers carry it."""
         self._blocking = BlockingQueries(catalogue, random, settings.waiters_max)
-        reading = Reading(catalogue, self._blocking, settings.datacenter)
+        reading = Reading(catalogue, self._blocking, settings.datacenter, flips_held_back)
         identity = AgentIdentity(registrar.shared_node, settings.address, settings.version)
         self._agent = AgentRoom(reading, registrar, clock)
         self._catalog = CatalogRoom(reading, registrar, clock)

@@ -24,6 +24,8 @@ class Reading:
     catalogue: Catalogue
     blocking: BlockingQueries
     datacenter: str
+    flips_held_back: Callable[[], int]
+    """Turns to critical that this process does not believe now, because too many came at once."""
     answers: EncodedAnswers = field(default_factory=EncodedAnswers)
 
     async def answer(self, query: Query, topic: Topic, key: Hashable, make: Callable[[], Json]) -> Response:
@@ -51,10 +53,12 @@ class Reading:
         too_old = options.stale_ms_max > 0 and staleness.behind_ms > options.stale_ms_max
         if staleness.is_stale and (options.consistent or too_old):
             raise Refused(500, NO_LEADER)
+        held_back = self.flips_held_back()
         return (
             ("x-consul-knownleader", "false" if staleness.is_stale else "true"),
             ("x-consul-lastcontact", str(staleness.behind_ms)),
             ("x-consul-effective-consistency", "stale" if options.stale or staleness.is_stale else "leader"),
+            *((("x-orrery-flips-held-back", str(held_back)),) if held_back else ()),
         )
 
 

@@ -5,8 +5,8 @@ check's output (server-side request forgery). In a registry for services of one 
 that network are not refused. Refused are those that answer to any process on a machine with that machine's credentials:
 the metadata services of clouds, which live on link-local addresses.
 
-The address is looked at when the connection is there, and before anything of the caller's is sent: names are resolved
-by the connection itself, and one that is resolved twice can have two answers.
+Names are resolved here, once, and what is connected to is the address that was looked at: a name that is resolved twice
+can have two answers.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import TypeAlias
 
 from runtime import Net
+from services.registry.checks.probes.resolving import Resolver
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -30,9 +31,12 @@ NETWORKS_DENIED: tuple[Network, ...] = (
 class GuardedNet:
     """A `Net` whose connections to some networks fail."""
 
-    def __init__(self, net: Net, denied: Sequence[Network] = NETWORKS_DENIED) -> None:
+    def __init__(
+        self, net: Net, denied: Sequence[Network] = NETWORKS_DENIED, *, resolver: Resolver | None = None
+    ) -> None:
         self._net = net
         self._denied = denied
+        self._resolver = resolver or Resolver()
 
     async def connect(
         self,
@@ -43,18 +47,17 @@ class GuardedNet:
         tls: ssl.SSLContext | None = None,
         server_hostname: str | None = None,
     ) -> tuple[asyncio.Transport, asyncio.Protocol]:
-        """As the door beneath. Raises PermissionError, an OSError, for what is denied."""
-        self._check(host)  # written as a number it need not even be tried
-        transport, protocol = await self._net.connect(
-            protocol_factory, host, port, tls=tls, server_hostname=server_hostname
-        )
-        try:
-            peer = transport.get_extra_info("peername")
-            self._check(str(peer[0]) if peer else "")
-        except PermissionError:
-            transport.abort()
-            raise
-        return transport, protocol
+        """As the door beneath, address by address. Raises PermissionError, an OSError, for what is denied."""
+        failure: OSError = OSError(f"{host} has no address")
+        for address in await self._resolver.addresses(host):
+            self._check(address)
+            try:
+                return await self._net.connect(
+                    protocol_factory, address, port, tls=tls, server_hostname=server_hostname
+                )
+            except OSError as error:  # a name may have an address that nobody listens on
+                failure = error
+        raise failure
 
     async def listen(
         self,
@@ -79,10 +82,7 @@ class GuardedNet:
         return await self._net.datagram(protocol_factory, host, port, remote=remote)
 
     def _check(self, host: str) -> None:
-        try:
-            address = ip_address(host.partition("%")[0])
-        except ValueError:
-            return  # a name
+        address = ip_address(host.partition("%")[0])
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         if any(address in network for network in self._denied):

@@ -33,7 +33,7 @@ def parse_target(text: str) -> Target:
         raise ValueError("the target has spaces, control characters or letters beyond ASCII in it")
     address, _, service = text.partition("/")
     host, port = split_address(address)
-    if ":" in host:
+    if text.startswith("["):
         ipaddress.IPv6Address(host)
     elif not is_host_name(host):
         raise ValueError(f"the target's host {host!r} is no name or address")

@@ -1,53 +1,21 @@
 """The client against real servers on the loopback interface, most of them bad ones."""
 
 import asyncio
-import datetime as dt
-import ipaddress
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+import uvloop
 
 from cluster.http.client import FetchFailed, fetch, make_request
 from cluster.http.reply import Reply, ReplyLimits
 from cluster.http.url import parse_url
 from runtime.real import StreamNet
+from tests.unit.cluster.http.strangers import answering, certificate, serving
 
 LIMITS = ReplyLimits(header_bytes_max=4_000, headers_max=20, body_bytes_max=100)
-Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def serving(behave: Behaviour, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """A server that does as it is told, with each connection, after it has read a request's head."""
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            await behave(reader, writer)
-        writer.transport.abort()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-
-
-def answering(reply: bytes) -> Behaviour:
-    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(reply)
-        await writer.drain()
-        writer.close()
-        await writer.wait_closed()
-
-    return behave
 
 
 async def get(port: int, *, scheme: str = "http", within_s: float = 5.0, tls: ssl.SSLContext | None = None) -> Reply:
@@ -188,35 +156,6 @@ async def test_nobody_there() -> None:
         await fetch(StreamNet(), request, within_s=5, limits=LIMITS)
 
 
-def certificate(folder: Path, *, name: str, address: str | None) -> tuple[ssl.SSLContext, Path]:
-    """A self-signed certificate and a server's context with it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    names: list[x509.GeneralName] = [x509.DNSName(name)]
-    if address is not None:
-        names.append(x509.IPAddress(ipaddress.ip_address(address)))
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / f"{name}.pem"
-    path.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    return context, path
-
-
 OK = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
 
@@ -236,6 +175,45 @@ async def test_https_with_wrong_certificates(tmp_path: Path) -> None:
             await get(port, scheme="https", tls=ssl.create_default_context(cafile=str(path)))
         with pytest.raises(FetchFailed, match="not set up"):
             await get(port, scheme="https")
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_both_loops_end_the_same(loop_factory: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path) -> None:
+    """Their transports, and their TLS, end in different ways."""
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(b"x" * 10_000)
+            await writer.drain()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        await reader.read()
+
+    async def whole() -> None:
+        server, path = certificate(tmp_path, name="right", address="127.0.0.1")
+        trusting = ssl.create_default_context(cafile=str(path))
+        for scheme, own in (("http", None), ("https", server)):
+            async with serving(OK, own) as port:
+                assert (await get(port, scheme=scheme, tls=trusting)).body == b"ok"
+            async with serving(endless, own) as port:
+                assert (await get(port, scheme=scheme, tls=trusting)).is_cut
+            async with serving(answering(b"HTTP/1.1 200 OK\r\n\r\nab"), own) as port:
+                assert (await get(port, scheme=scheme, tls=trusting)).body == b"ab"
+            async with serving(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab"), own) as port:
+                with pytest.raises(FetchFailed, match="within the body"):
+                    await get(port, scheme=scheme, tls=trusting)
+            async with serving(silent, own) as port:
+                with pytest.raises(FetchFailed, match="no reply within"):
+                    await get(port, scheme=scheme, tls=trusting, within_s=0.3)
+        async with serving(OK, server) as port:
+            with pytest.raises(FetchFailed, match="TLS failed"):
+                await get(port, scheme="https", tls=ssl.create_default_context())
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(whole())
 
 
 async def test_https_to_one_that_speaks_no_tls() -> None:

@@ -70,13 +70,6 @@ def statuses(one: Presence) -> dict[str, Status]:
     return {view.name: view.status for view in one.membership.members()}
 
 
-def test_others_take_its_host_from_where_it_is_reached() -> None:
-    who = Identity.of("kv", "kv-1", "[2001:db8::1]:2379", "etcd", admin="0.0.0.0:2381")
-    assert who.endpoints == {"etcd": "[2001:db8::1]:2379", "admin": "[2001:db8::1]:2381"}
-    with pytest.raises(ValueError, match="host:port"):
-        Identity.of("kv", "kv-1", "nowhere", "etcd")
-
-
 async def test_members_say_what_they_are_and_goodbye() -> None:
     registry = CollectorRegistry(auto_describe=False)
     first = presence("kv-1", registry=registry, keys=(KEY,))

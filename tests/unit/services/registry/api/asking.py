@@ -55,6 +55,7 @@ class Registry:
 
     def __init__(self, settings: ConsulSettings | None = None, *, heard: bool = True) -> None:
         self.clock = FakeClock()
+        self.flips_held_back = 0
         self.catalogue, self.registrar, self.store = memory_registry(self.clock)
         if not heard:
             self.catalogue = MemoryCatalogue(self.clock)
@@ -64,6 +65,7 @@ class Registry:
             self.clock,
             SeededRandomness(random.Random(1)),
             settings or ConsulSettings("127.0.0.1:8500"),
+            lambda: self.flips_held_back,
         )
         self.http = HttpHead(self.consul, PrometheusDiscovery(self.catalogue))
 

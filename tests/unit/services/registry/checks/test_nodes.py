@@ -1,9 +1,10 @@
 from cluster.membership.core import Status
-from services.registry.checks.nodes import NodeVerdict, is_member_check, judge_node, node_check
+from services.registry.checks.nodes import is_member_check, judge_node, node_check
+from services.registry.checks.verdict import Verdict
 from services.registry.domain import CheckDefinition, CheckKind, Health
 
 
-def verdict(status: Status | None, joined_for_s: float = 1e9) -> NodeVerdict | None:
+def verdict(status: Status | None, joined_for_s: float = 1e9) -> Verdict | None:
     return judge_node(status, joined_for_s, 60.0)
 
 

@@ -1,6 +1,6 @@
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from xxhash import xxh3_64_intdigest
@@ -65,6 +65,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestOwnership = Machine.TestCase
+TestOwnership.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
 
 
 @given(st.text(max_size=10), st.text(max_size=10))

@@ -109,6 +109,14 @@ async def test_a_node_is_left_as_it_is_when_asked(registry: Registry) -> None:
     assert (node["Address"], node["Meta"]) == ("10.9.9.9", {"a": "1"})
 
 
+async def test_weights_of_zero_are_unsaid(registry: Registry) -> None:
+    """So does Consul's Go client send them."""
+    service = {"Service": "db", "Weights": {"Passing": 0, "Warning": 0}}
+    await write(registry, "register", Node="ext", Address="10.9.9.9", Service=service)
+    (found,) = (await registry.get("/v1/catalog/service/db")).json
+    assert found["ServiceWeights"] == {"Passing": 1, "Warning": 1}
+
+
 async def test_deregister(registry: Registry) -> None:
     await write(registry, "register", Node="ext", Address="10.9.9.9", Service={"Service": "db", "ID": "a"})
     await write(registry, "register", Node="ext", Address="10.9.9.9", Service={"Service": "db", "ID": "b"})
@@ -133,10 +141,10 @@ async def test_deregister(registry: Registry) -> None:
             "Must provide service name (Service.Service) when service ID is provided",
         ),
         (
-            "register",
-            {"Node": "n", "Address": "a", "Check": {"Name": "c", "ServiceID": "x"}},
+            "deregister",
+            {"Node": "orrery"},
             400,
-            "Unknown service ID 'x' for check ID 'c'",
+            'node "orrery" is that of all agents: deregister its services one by one',
         ),
         (
             "register",
@@ -154,6 +162,19 @@ async def test_what_is_refused(
     answer = await registry.put(f"/v1/catalog/{call}", fields)
     assert (answer.status, answer.text) == (status, message)
     assert registry.store.commits == 0
+
+
+async def test_a_check_of_an_instance_that_is_not_there(registry: Registry) -> None:
+    check = {"Name": "c", "ServiceID": "x"}
+    answer = await registry.put("/v1/catalog/register", {"Node": "n", "Address": "10.0.0.1", "Check": check})
+    assert (answer.status, answer.text) == (400, "Unknown service ID 'x' for check ID 'c'")
+
+
+async def test_the_agents_own_node_is_not_moved(registry: Registry) -> None:
+    await registry.register("web")
+    await write(registry, "register", Node="orrery", Address="10.9.9.9", Service={"Service": "db"})
+    (found,) = (await registry.get("/v1/catalog/service/db")).json
+    assert (found["Node"], found["Address"]) == ("orrery", "127.0.0.1")
 
 
 async def test_missing_names(registry: Registry) -> None:

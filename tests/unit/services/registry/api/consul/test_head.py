@@ -97,7 +97,7 @@ WRITES = ("agent/service/register", "agent/check/register", "agent/check/update/
           "catalog/deregister")  # fmt: skip
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     st.sampled_from(WRITES),
     st.one_of(GOOD.map(json.dumps).map(str.encode), OBJECTS.map(json.dumps).map(str.encode), st.binary(max_size=40)),

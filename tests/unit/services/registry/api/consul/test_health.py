@@ -176,6 +176,12 @@ async def test_what_the_headers_tell_while_kv_is_there_and_while_it_is_away(regi
         assert (answer.status, answer.text) == (500, "No cluster leader")
 
 
+async def test_self_preservation_is_told(registry: Registry) -> None:
+    assert "x-orrery-flips-held-back" not in (await registry.get("/v1/health/state/any")).headers
+    registry.flips_held_back = 12
+    assert (await registry.get("/v1/health/state/any")).headers["x-orrery-flips-held-back"] == "12"
+
+
 async def test_nothing_is_told_before_kv_was_heard() -> None:
     registry = Registry(heard=False)
     for path in ("health/service/web", "catalog/services", "agent/services", "agent/checks", "health/state/any"):
