@@ -308,8 +308,8 @@ class Wire(asyncio.Transport):
     abort = close
 
 
-def feed(chunks: list[bytes], *, ends: bool) -> tuple[bytes, bool]:
-    """What a connection writes to these chunks, and whether it ends."""
+def feed(chunks: list[bytes], *, ends: bool, hurries: bool = False) -> tuple[bytes, bool]:
+    """What a connection writes to these chunks, and whether it ends. `hurries`: the end comes before the answers."""
 
     async def work() -> tuple[bytes, bool]:
         book = Book()
@@ -321,7 +321,7 @@ def feed(chunks: list[bytes], *, ends: bool) -> tuple[bytes, bool]:
         for chunk in chunks:
             if not wire.closed:
                 connection.data_received(chunk)
-            while connection._turn is not None and not wire.closed:
+            while connection._turn is not None and not wire.closed and not hurries:
                 await asyncio.sleep(0)
         if ends and not wire.closed:
             connection.eof_received()
@@ -350,3 +350,9 @@ def test_however_the_bytes_are_cut_the_answers_are_the_same(messages: list[bytes
     places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     chunks = [data[start:end] for start, end in itertools.pairwise(places)]
     assert feed(chunks, ends=ends) == feed([data], ends=ends)
+
+
+def test_an_end_that_comes_before_the_answers_does_not_cost_them() -> None:
+    data = framed("n1.node.consul") * (3 * ANSWERS_PER_TURN_MAX + 1)
+    assert feed([data], ends=True, hurries=True) == feed([data], ends=True)
+    assert feed([data], ends=True, hurries=True)[1]
