@@ -29,18 +29,16 @@ from collections.abc import Callable, Mapping, Sequence
 from prometheus_client import CollectorRegistry
 
 from cluster.clients.registry import Condition, Registration, RegistryCalls, Timing
-from cluster.http.address import split_address
 from cluster.membership.config import MembershipSection, membership_options
 from cluster.membership.driver import Membership, MembershipMetrics
 from cluster.presence.config import RegistrationSection
+from cluster.presence.finding import registries
 from cluster.presence.identity import Identity
 from cluster.presence.metrics import RegistrationMetrics
 from cluster.telemetry import Check
 from runtime import Clock, Net, Randomness
 from runtime.tasks import TaskScope
 
-REGISTRY = "registry"
-"""The service whose members are processes of the registry, and the protocol under which they say where."""
 LEAVE_S_MAX = 2.0
 """How long a process that ends tries to tell the other members; it drains its clients' calls meanwhile."""
 DEREGISTER_S_MAX = 1.0
@@ -153,17 +151,5 @@ class Presence:
 
     def _registries(self) -> list[str]:
         """Where processes of the registry are: those that were named, and those that say so themselves."""
-        found = list(self._settings.endpoints)
-        for view in self._membership.members() if self._membership is not None else ():
-            endpoint = view.metadata.endpoints.get(REGISTRY, "")
-            if view.metadata.service == REGISTRY and _is_address(endpoint):
-                found.append(endpoint)
-        return found
-
-
-def _is_address(text: str) -> bool:
-    # What a member says is from outside: it must not end the task that reads it.
-    try:
-        return split_address(text)[1] > 0
-    except ValueError:
-        return False
+        members = self._membership.members() if self._membership is not None else ()
+        return [*self._settings.endpoints, *registries(members)]

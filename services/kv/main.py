@@ -191,10 +191,12 @@ class _Process:
                 scope.spawn(presence.run(), name="presence")
                 _log.info("serving", extra={"clients": client_url, "admin": admin.address})
                 await stop.wait()
+                # At once: the registry can hear of it only while kv can still write.
+                leaving = scope.spawn(presence.leave(), name="leave")
                 await _hand_over(replica, [member.id for member in identity.members])
                 await health.leaving()
                 node.stop_streams()
-                await asyncio.gather(pages.close(DRAIN_S), clients.stop(DRAIN_S), presence.leave())
+                await asyncio.gather(pages.close(DRAIN_S), clients.stop(DRAIN_S), leaving)
                 await host.stop()
                 if durable is not None:
                     # What is flushed now need not be applied again at the next start.

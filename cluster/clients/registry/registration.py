@@ -211,7 +211,8 @@ class Registration:
             node=service.node,
             check_id=service.check_id,
             health=PASSING if condition.ok else CRITICAL,
-            output=condition.output[:OUTPUT_CHARACTERS_MAX],
+            # What cannot be encoded, half a character of a file's name perhaps, must not end the reports.
+            output=condition.output[:OUTPUT_CHARACTERS_MAX].encode(errors="replace").decode(),
         )
         response = await self._calls.heartbeat(HeartbeatRequest(beats=[beat]))
         result = response.results[0] if response.results else None

@@ -74,9 +74,9 @@ async def test_a_change_is_told_at_once_with_its_reason(fake: FakeRegistry) -> N
     process = Process(lambda: [fake.address], Timing(ttl_s=600, look_s=0.01))
     async with process.running():
         await until(lambda: health(fake) == PASSING)
-        process.condition = Condition(ok=False, output="no leader " + "x" * 10_000)
+        process.condition = Condition(ok=False, output="no leader \udc80" + "x" * 10_000)
         await until(lambda: health(fake) == CRITICAL)
-        assert fake.beats[-1].output.startswith("no leader xxx")
+        assert fake.beats[-1].output.startswith("no leader ?xxx")
         assert len(fake.beats[-1].output) <= 4096
         process.condition = Condition(ok=True)
         await until(lambda: health(fake) == PASSING)
