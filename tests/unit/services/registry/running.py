@@ -17,17 +17,10 @@ from services.kv.local_node import LocalNode
 from services.registry.config import AdminConfig, RegistryConfig, RegistrySection
 from services.registry.dns import DnsSection
 from services.registry.main import serve
+from tests.unit.free_ports import free_port
 
 if TYPE_CHECKING:
     from cluster.pb.orrery.registry.v1.registry_pb2_grpc import RegistryAsyncStub
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Service:
