@@ -5,10 +5,10 @@ Two ways to be found out, both Envoy's (its "Outlier detection" architecture doc
 - success rate: at the end of an interval, the rate lies more than so many standard deviations below the mean of all
   endpoints that had enough calls. What finds a process that fails every third call.
 
-Ejected endpoints come back by time, on probation: after the base time multiplied by how often they were ejected, up to a
-limit; each interval at whose end they are in takes one off that count. Never more than a share of all endpoints is out at once, since
-when most fail, the fault is likely not theirs, and those that are left would be overrun; but one may always be, of
-several.
+Ejected endpoints come back by time, on probation: after the base time multiplied by how often they were ejected, up to
+a limit; each interval at whose end they are in takes one off that count. Never more than a share of all endpoints is
+out at once, since when most fail, the fault is likely not theirs, and those that are left would be overrun; but one may
+always be, of several.
 
 Failures are what says something of the endpoint, and not of the request: `is_failure`.
 """
@@ -125,7 +125,7 @@ class Outliers:
         for record in self._records.values():
             if record.ejected_until_s is not None and record.ejected_until_s <= now_s:
                 record.ejected_until_s = None
-                # On probation: one failure is enough now, one success clears it. Envoy lets it fail as often as at first.
+                # On probation: one failure is enough now, one success clears it. Envoy waits for as many as at first.
                 record.consecutive = max(0, self._options.consecutive_failures - 1)
                 self.ejected -= 1
                 has_changed = True

@@ -1,5 +1,8 @@
 """The gentle end of a connection to an endpoint that has left the set."""
 
+import asyncio
+from collections.abc import Mapping
+
 import grpc.aio
 
 from cluster.rpc.grpc import Channel
@@ -16,3 +19,14 @@ async def part(channel: grpc.aio.Channel, grace_s: float) -> None:
         await channel.leave(grace_s, DETAILS)
     else:
         await channel.close(grace_s)
+
+
+async def end_parting(parting: Mapping["asyncio.Task[None]", grpc.aio.Channel]) -> None:
+    """Cuts the tasks of `part` short that still run, and ends their channels."""
+    pairs = dict(parting)
+    for task in pairs:
+        task.cancel()
+    await asyncio.gather(*pairs, return_exceptions=True)
+    for channel in pairs.values():
+        # A task that was cancelled before it began has done nothing; to the others' channels this is nothing new.
+        await channel.close()

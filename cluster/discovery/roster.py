@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import grpc.aio
 
 from cluster.discovery.endpoint import EndpointSet
-from cluster.discovery.parting import part
+from cluster.discovery.parting import end_parting, part
 from cluster.discovery.source import Source
 from cluster.discovery.static import as_source
 from cluster.rpc.engine import RpcOptions, create_channel
@@ -58,7 +58,7 @@ class Roster(Generic[StubsT]):
         self._options = options
         self._net = net
         self._random = random
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving: dict[asyncio.Task[None], grpc.aio.Channel] = {}
         self._is_closed = False
         self._arrived = asyncio.Event()
         self.members: list[Member[StubsT]] = []
@@ -93,10 +93,7 @@ class Roster(Generic[StubsT]):
         """Closes all connections."""
         self._is_closed = True
         await self._subscription.close()
-        leaving = tuple(self._leaving)
-        for task in leaving:
-            task.cancel()
-        await asyncio.gather(*leaving, return_exceptions=True)
+        await end_parting(self._leaving)
         for member in self.members:
             await member.channel.close()
 
@@ -118,5 +115,5 @@ class Roster(Generic[StubsT]):
             self._arrived.set()
         for member in known.values():
             task = asyncio.get_running_loop().create_task(part(member.channel, DRAIN_S), name=f"drain/{member.address}")
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            self._leaving[task] = member.channel
+            task.add_done_callback(self._leaving.pop)

@@ -18,7 +18,7 @@ from cluster.discovery.channel.subchannel import SubChannel, Tls
 from cluster.discovery.eligibility import Choice, Reach, choose
 from cluster.discovery.endpoint import EndpointSet
 from cluster.discovery.outliers import Outliers, is_failure
-from cluster.discovery.parting import part
+from cluster.discovery.parting import end_parting, part
 from cluster.discovery.source import Source
 from cluster.rpc.engine import create_channel
 from runtime import Clock, Net, Randomness
@@ -65,7 +65,7 @@ class Pool:
         self._is_dirty = True
         self._choice: Choice[SubChannel] = Choice([], is_pending=False, is_panicking=False)
         self._waiters: list[asyncio.Future[None]] = []
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring: dict[asyncio.Task[None], grpc.aio.Channel] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._source = source
         self._is_known = False
@@ -207,8 +207,8 @@ class Pool:
         if target.watcher is not None:
             target.watcher.cancel()
         task = self.loop.create_task(part(target.channel, self.options.drain_s), name=f"drain/{target.address}")
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+        self._retiring[task] = target.channel
+        task.add_done_callback(self._retiring.pop)
 
     def _touch(self) -> None:
         self._is_dirty = True
@@ -276,7 +276,4 @@ class Pool:
         closing = [target.channel.close(grace) for target in self.targets.values()]
         await asyncio.gather(self._subscription.close(), *closing)
         await asyncio.gather(*watchers, return_exceptions=True)
-        retiring = list(self._retiring)
-        for task in retiring:
-            task.cancel()
-        await asyncio.gather(*retiring, return_exceptions=True)
+        await end_parting(self._retiring)

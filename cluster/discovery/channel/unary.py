@@ -130,7 +130,7 @@ class BalancedUnaryCall(grpc.aio.UnaryUnaryCall):  # type: ignore[type-arg]
 
     def drive_alone(self) -> None:
         """Goes on in a task, so that the call makes its way even while nobody awaits it."""
-        if self._task is None and not self._is_driven:
+        if self._task is None and not self._is_driven and not self._is_ended:
             self._task = self._pool.loop.create_task(self._drive(), name="balanced-call")
             # Whoever wants to know awaits the call; one that nobody asks about has not failed unheard.
             self._task.add_done_callback(lambda task: None if task.cancelled() else task.exception() and None)
@@ -143,7 +143,7 @@ class BalancedUnaryCall(grpc.aio.UnaryUnaryCall):  # type: ignore[type-arg]
 
     def __await__(self) -> Generator[Any, None, Any]:
         """The response. Raises AioRpcError, or CancelledError when this side cancelled."""
-        if self._is_driven or self._inner is None or self._task is not None:
+        if self._is_driven or self._inner is None or self._task is not None or self._is_ended:
             return (yield from self._outcome().__await__())
         # `_drive` for the call whose first attempt is its last, without a coroutine.
         self._is_driven = True
@@ -290,6 +290,9 @@ class BalancedUnaryCall(grpc.aio.UnaryUnaryCall):  # type: ignore[type-arg]
             self._inner.cancel()
         if self._task is not None:
             self._task.cancel()
+        if not self._is_driven:
+            # A task that has not begun yet never will.
+            self._give_up()
         return True
 
     def cancelled(self) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import grpc
 import grpc.aio
@@ -41,7 +41,7 @@ class Replies(grpc.GenericRpcHandler):
         return self.name
 
     async def attempts(self, request: bytes, context: Any) -> bytes:
-        pairs = {key: value for key, value in context.invocation_metadata()}
+        pairs = dict(context.invocation_metadata())
         return str(pairs.get("grpc-previous-rpc-attempts", "none")).encode()
 
     async def missing(self, request: bytes, context: Any) -> bytes:
@@ -164,7 +164,7 @@ class Traffic:
                 self.failures.append((self._town.world.virtual_s, error.code()))
             await asyncio.sleep(0.05)
 
-    async def __aenter__(self) -> "Traffic":
+    async def __aenter__(self) -> Self:
         async def work() -> None:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self._workers):

@@ -147,9 +147,7 @@ class Histories(RuleBasedStateMachine):
     def holds(self) -> None:
         out = [record for record in self.records.values() if record.ejected_until_s is not None]
         assert self.outliers.ejected == len(out)
-        assert all(
-            record.ejected_until_s is not None and record.ejected_until_s <= self.now_s + 12.0 for record in out
-        )
+        assert all(record.ejected_until_s is not None and record.ejected_until_s <= self.now_s + 12.0 for record in out)
 
 
 Histories.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

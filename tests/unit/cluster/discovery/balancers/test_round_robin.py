@@ -49,7 +49,7 @@ def test_a_target_comes_evenly(weights: list[int], seed: int) -> None:
 
 
 def test_five_one_one() -> None:
-    balancer, targets = make([5, 1, 1])
+    balancer, _ = make([5, 1, 1])
     names = "".join(target.address for target in picks(balancer, 70))
     assert "000000" not in names
     assert names.count("0") == 50

@@ -66,7 +66,7 @@ def test_a_killed_endpoint_costs_the_calls_that_were_at_it(policy: str) -> None:
 
 @pytest.mark.parametrize("refuses", [0.0, 1.0])
 def test_a_host_without_power_costs_as_many_calls_as_it_takes_to_find_out(refuses: float) -> None:
-    """Nothing answers, not even with a reset: calls time out until the endpoint is ejected, and then one at each try."""
+    """Nothing answers, not even a reset: calls time out until the endpoint is ejected, and then at each return."""
 
     async def scenario(town: Town) -> None:
         channel = await town.channel()
@@ -78,7 +78,7 @@ def test_a_host_without_power_costs_as_many_calls_as_it_takes_to_find_out(refuse
             _, failures = await traffic.during(26.0)
             # It comes back from ejection, and is connected as far as anybody knows until keepalive says otherwise.
             assert failures <= 2 * WORKERS
-            answers, failures = await traffic.during(60.0)
+            answers, failures = await traffic.during(10.0)
             assert failures == 0
             assert answers["s1"] == 0
             town.boot("s1")
@@ -87,7 +87,7 @@ def test_a_host_without_power_costs_as_many_calls_as_it_takes_to_find_out(refuse
             assert failures == 0
             assert answers["s1"] > answers["s0"] / 2
 
-    play(scenario, seeds=SEEDS, options=SwarmOptions(refuse_probability=refuses))
+    play(scenario, options=SwarmOptions(refuse_probability=refuses))
 
 
 def test_restarts_one_after_another_cost_nothing() -> None:
@@ -129,7 +129,7 @@ def test_an_endpoint_that_fails_every_call_is_out_until_it_is_well() -> None:
 
 
 def test_with_most_of_them_failing_all_are_asked() -> None:
-    """The share that may be out is kept: two of four fail, one of three calls goes wrong and not all load goes to two."""
+    """The share that may be out is kept: of three of four that fail, two are out, and one goes on getting its calls."""
 
     async def scenario(town: Town) -> None:
         channel = await town.channel()
