@@ -23,7 +23,8 @@ class RetryBudget:
 
     def called(self) -> None:
         """A call begins."""
-        self.tokens = min(self._reserve, self.tokens + self._ratio)
+        if self.tokens < self._reserve:
+            self.tokens = min(self._reserve, self.tokens + self._ratio)
 
     def take(self) -> bool:
         """Whether a retry may be made, which it then is."""

@@ -48,8 +48,7 @@ class LeastRequest(Generic[TargetT]):
             return targets[0] if targets else None
         if self._ends is not None:
             ends = self._ends if targets is self._targets else list(accumulate(target.weight for target in targets))
-            one, other = self._draw_weighted(targets, ends)
-            return one if one.in_flight * other.weight <= other.in_flight * one.weight else other
+            return self._pick_weighted(targets, ends)
         # One draw for both: what is left of it below the first's place is random still, and a draw is what costs.
         drawn = self._random.random() * count
         first = int(drawn)
@@ -59,18 +58,21 @@ class LeastRequest(Generic[TargetT]):
         one, other = targets[first], targets[second]
         return one if one.in_flight <= other.in_flight else other
 
-    def _draw_weighted(self, targets: Sequence[TargetT], ends: Sequence[int]) -> tuple[TargetT, TargetT]:
-        """Two different ones, each in proportion to its weight."""
+    def _pick_weighted(self, targets: Sequence[TargetT], ends: Sequence[int]) -> TargetT:
+        """The less busy of two different ones, each drawn in proportion to its weight."""
         total = ends[-1]
         drawn = self._random.random() * total
         first = bisect_right(ends, drawn)
         one = targets[first]
-        start = ends[first] - one.weight
+        weight = one.weight
+        start = ends[first] - weight
         # The share of the draw within the first's stretch is random in [0, 1): it draws among the others.
-        drawn = (drawn - start) / one.weight * (total - one.weight)
+        drawn = (drawn - start) / weight * (total - weight)
         if drawn >= start:
-            drawn += one.weight
-        second = min(bisect_right(ends, drawn), len(targets) - 1)
-        if second == first:
+            drawn += weight
+        second = bisect_right(ends, drawn)
+        if second == first or second == len(targets):
+            # Rounding at the edge of a stretch.
             second = first - 1 if first else 1
-        return one, targets[second]
+        other = targets[second]
+        return one if one.in_flight * other.weight <= other.in_flight * weight else other

@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 
 from cluster.discovery.channel.options import HASH_KEY, HASH_KEY_METADATA
-from cluster.discovery.channel.subchannel import SubChannel
+from cluster.discovery.channel.subchannel import Starter, SubChannel
 from cluster.rpc.grpc.metadata import MetadataLike, Pairs, as_metadata, as_pairs
 from cluster.rpc.grpc.status import CallFailed
 
@@ -64,19 +64,19 @@ class BalancedUnaryUnary(grpc.aio.UnaryUnaryMultiCallable):  # type: ignore[type
         pool = self.pool
         pool.budget.called()
         call = BalancedUnaryCall(self, request, timeout, metadata, wait_for_ready, compression)
-        target = pool.pick(call.key, _NOWHERE)
+        target = pool.pick(call.key)
         if target is None:
             call.drive_alone()
         else:
             call.send(target, timeout, metadata)
         return call
 
-    def start(self, target: SubChannel, request: object, **options: Any) -> "grpc.aio.UnaryUnaryCall[Any, Any]":
-        """Starts the call at one endpoint."""
+    def starter(self, target: SubChannel) -> Starter:
+        """What starts calls of this method at one endpoint."""
         starter = target.starters.get(self)
         if starter is None:
             starter = target.starters[self] = target.channel.unary_unary(*self._converters)
-        return cast("grpc.aio.UnaryUnaryCall[Any, Any]", starter(request, **options))
+        return starter
 
 
 class BalancedUnaryCall(grpc.aio.UnaryUnaryCall):  # type: ignore[type-arg]
@@ -121,12 +121,11 @@ class BalancedUnaryCall(grpc.aio.UnaryUnaryCall):  # type: ignore[type-arg]
         """Makes an attempt."""
         self._target = target
         self._pool.begin(target)
+        starter = target.starters.get(self._method) or self._method.starter(target)
         if self._compression is None:
-            self._inner = self._method.start(target, self._request, timeout=timeout_s, metadata=metadata)
+            self._inner = starter(self._request, timeout=timeout_s, metadata=metadata)
         else:
-            self._inner = self._method.start(
-                target, self._request, timeout=timeout_s, metadata=metadata, compression=self._compression
-            )
+            self._inner = starter(self._request, timeout=timeout_s, metadata=metadata, compression=self._compression)
 
     def drive_alone(self) -> None:
         """Goes on in a task, so that the call makes its way even while nobody awaits it."""
@@ -136,8 +135,9 @@ class BalancedUnaryCall(grpc.aio.UnaryUnaryCall):  # type: ignore[type-arg]
             self._task.add_done_callback(lambda task: None if task.cancelled() else task.exception() and None)
 
     def __del__(self) -> None:
-        # Given up before it was awaited: counted as over.
-        self._settle(None)
+        if self._target is not None:
+            # Given up before it was awaited: counted as over.
+            self._settle(None)
 
     # ---- driving
 
@@ -154,9 +154,14 @@ class BalancedUnaryCall(grpc.aio.UnaryUnaryCall):  # type: ignore[type-arg]
         except BaseException:
             self._give_up()
             raise
-        self._settle(OK)
+        target = self._target
+        if target is not None:
+            self._target = None
+            self._pool.end(target, OK)
         self._response = response
-        self._end()
+        self._is_ended = True
+        if self._waiters is not None:
+            self._end()
         return response
 
     async def _drive(self) -> object:
