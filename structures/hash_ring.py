@@ -14,14 +14,14 @@ Zadimoghaddam, SODA 2018), where a bound of c times the mean moves O(1 / (c - 1)
 `walk` gives all nodes in the order in which they take over from each other: replicas of a key are a choice of its
 first ones.
 
-Where a key and a node fall is kept by whoever stores by it: it never changes. place and remove O(points of the ring);
-lookup O(log points); memory 16 bytes a point.
+Where a key and a node fall is kept by whoever stores by it: it never changes. place and remove O(points of the ring)
+for each point of the node, all of it moving memory; lookup O(log points); memory 16 bytes a point.
 """
 
 import struct
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from itertools import repeat
 
@@ -29,6 +29,8 @@ POINTS = 160
 """A good number of points for a node of usual weight: loads stray by about 8 %."""
 POINTS_MAX = 1 << 16
 """For one node."""
+INSERTED_SHARE_MIN = 8
+"""Up to an eighth of the ring's points are inserted one by one, which moves memory; more are sorted in."""
 _BLOCK_POINTS = 8
 _BLOCK_BYTES = 64
 _HASH_BYTES = 8
@@ -86,14 +88,14 @@ class HashRing:
         if count == before:
             return
         if count < before:
-            self._drop(node, set(points_of(node, before)[count:]))
+            self._drop(node, points_of(node, before)[count:])
         else:
             self._merge(list(zip(points_of(node, count)[before:], repeat(node))))
         self._counts[node] = count
 
     def remove(self, node: str) -> None:
         """Takes a node away. Raises KeyError when it is not there."""
-        self._drop(node, set(points_of(node, self._counts.pop(node))))
+        self._drop(node, points_of(node, self._counts.pop(node)))
 
     def lookup(self, key: int) -> str:
         """The node of a key, given as its hash of 64 bits. Raises LookupError when the ring is empty. O(log points)."""
@@ -130,19 +132,28 @@ class HashRing:
 
     def _merge(self, fresh: list[tuple[int, str]]) -> None:
         # Equal points are ordered by name, so that the ring does not depend on the order in which nodes came.
-        merged = [*zip(self._positions, self._owners, strict=True), *fresh]
+        positions, owners = self._positions, self._owners
+        if len(fresh) * INSERTED_SHARE_MIN < len(owners):
+            for position, node in fresh:
+                at = bisect_left(positions, position)
+                while at < len(owners) and positions[at] == position and owners[at] < node:
+                    at += 1
+                positions.insert(at, position)
+                owners.insert(at, node)
+            return
+        merged = [*zip(positions, owners, strict=True), *fresh]
         merged.sort()
         self._positions = array("Q", [position for position, _ in merged])
         self._owners = [owner for _, owner in merged]
 
-    def _drop(self, node: str, gone: set[int]) -> None:
-        kept = [
-            (position, owner)
-            for position, owner in zip(self._positions, self._owners, strict=True)
-            if owner != node or position not in gone
-        ]
-        self._positions = array("Q", [position for position, _ in kept])
-        self._owners = [owner for _, owner in kept]
+    def _drop(self, node: str, gone: Iterable[int]) -> None:
+        positions, owners = self._positions, self._owners
+        for position in gone:
+            at = bisect_left(positions, position)
+            while owners[at] != node:
+                at += 1
+            del positions[at]
+            del owners[at]
 
 
 def _check(count: int) -> None:

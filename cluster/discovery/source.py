@@ -52,6 +52,14 @@ async def watch(source: Source) -> AsyncIterator[EndpointSet]:
         await subscription.close()
 
 
+def tell_failure(task: "asyncio.Task[None]") -> None:
+    """To be called back when a task that never ends by itself has: an error in it must not stay unheard."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        task.get_loop().call_exception_handler(
+            {"message": f"{task.get_name()} failed", "exception": error, "task": task}
+        )
+
+
 class Published:
     """What sources share: a set, and those who are told of it. Subclasses start and stop what makes it."""
 

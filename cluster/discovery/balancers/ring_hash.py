@@ -18,7 +18,7 @@ from structures.hash_ring import POINTS, HashRing, ring_hash
 
 POINTS_OF_TARGET_MAX = 16 * POINTS
 """A weight beyond 16 counts as 16, since a ring costs memory and time for each point."""
-POINTS_OF_RING_MAX = 1 << 18
+POINTS_OF_RING_MAX = 1 << 16
 """Beyond it each target gets fewer points, and loads stray more."""
 POINTS_MIN = 4
 

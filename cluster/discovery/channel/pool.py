@@ -19,7 +19,7 @@ from cluster.discovery.eligibility import Choice, Reach, choose
 from cluster.discovery.endpoint import EndpointSet
 from cluster.discovery.outliers import Outliers, is_failure
 from cluster.discovery.parting import end_parting, part
-from cluster.discovery.source import Source
+from cluster.discovery.source import Source, tell_failure
 from cluster.rpc.engine import create_channel
 from runtime import Clock, Net, Randomness
 
@@ -164,7 +164,8 @@ class Pool:
             return
         self._is_known = True
         self.resolves += 1
-        for address in [address for address in self.targets if address not in set(endpoints.addresses)]:
+        present = set(endpoints.addresses)
+        for address in [address for address in self.targets if address not in present]:
             self._retire(self.targets.pop(address))
         targets: dict[str, SubChannel] = {}
         for endpoint in endpoints.endpoints:
@@ -180,6 +181,7 @@ class Pool:
                 )
                 target = SubChannel(endpoint, self.outliers.track(endpoint.address), channel)
                 target.watcher = self.loop.create_task(self._watch(target), name=f"endpoint/{endpoint.address}")
+                target.watcher.add_done_callback(tell_failure)
             target.endpoint = endpoint
             target.weight = max(1, endpoint.weight)
             targets[endpoint.address] = target

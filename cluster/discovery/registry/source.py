@@ -8,7 +8,7 @@ import grpc.aio
 
 from cluster.discovery.endpoint import EndpointSet, check_address
 from cluster.discovery.registry.view import View, ViewBroken
-from cluster.discovery.source import Published
+from cluster.discovery.source import Published, tell_failure
 from cluster.pb.orrery.registry.v1.registry_pb2 import WatchRequest, WatchResponse
 from cluster.pb.orrery.registry.v1.registry_pb2_grpc import RegistryStub
 from cluster.rpc.engine import RpcOptions, create_channel
@@ -80,21 +80,13 @@ class RegistrySource(Published):
 
     def _start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._follow(), name=f"discovery/{self.service}")
-        self._task.add_done_callback(self._ended)
+        self._task.add_done_callback(tell_failure)
 
     async def _stop(self) -> None:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        """Following never ends by itself: an error in it must not stay unheard."""
-        self.is_followed = False
-        if not task.cancelled() and (error := task.exception()) is not None:
-            task.get_loop().call_exception_handler(
-                {"message": f"discovery of {self.service} failed", "exception": error, "task": task}
-            )
 
     async def _follow(self) -> None:
         """Has a stream, and the next one when it fails, for ever."""

@@ -128,6 +128,19 @@ def test_an_endpoint_that_fails_every_call_is_out_until_it_is_well() -> None:
     play(scenario)
 
 
+def test_without_ejection_a_third_of_the_calls_goes_on_failing() -> None:
+    """The safeguard taken away: what the test above would see."""
+
+    async def scenario(town: Town) -> None:
+        channel = await town.channel(options=BalancedOptions(outliers=OutlierOptions(consecutive_failures=0)))
+        town.failing.add("s2")
+        async with Traffic(town, channel, WORKERS) as traffic:
+            answers, failures = await traffic.during(4.0)
+        assert failures == pytest.approx(sum(answers.values()) / 2, rel=0.2)
+
+    play(scenario)
+
+
 def test_with_most_of_them_failing_all_are_asked() -> None:
     """The share that may be out is kept: of three of four that fail, two are out, and one goes on getting its calls."""
 
