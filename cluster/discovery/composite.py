@@ -19,6 +19,11 @@ class CompositeSource(Published):
         self._followed: list[Subscription] = []
         super().__init__(self._combined())
 
+    @property
+    def sources(self) -> tuple[Source, Source]:
+        """The fallback, and the better one."""
+        return self._fallback, self._better
+
     def _start(self) -> None:
         self._followed = [source.subscribe(self._changed) for source in (self._fallback, self._better)]
         # Whoever subscribes reads `current` then: there is nobody to be told.

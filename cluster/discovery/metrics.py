@@ -7,8 +7,10 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from cluster.discovery.channel import BalancedChannel
+from cluster.discovery.composite import CompositeSource
 from cluster.discovery.eligibility import Reach
 from cluster.discovery.registry import RegistrySource
+from cluster.discovery.source import Source
 
 ENDPOINTS_LABELLED_MAX = 256
 """Endpoints of one channel that have series of their own; those beyond are in the sums."""
@@ -26,9 +28,13 @@ class DiscoveryMetrics(Collector):
         """Shows a channel, until it is closed."""
         self._channels[channel] = None
 
-    def add_source(self, source: RegistrySource) -> None:
-        """Shows a source."""
-        self._sources[source] = None
+    def add_source(self, source: Source) -> None:
+        """Shows what follows the registry in a source; what is only written down has nothing to show."""
+        if isinstance(source, RegistrySource):
+            self._sources[source] = None
+        elif isinstance(source, CompositeSource):
+            for part in source.sources:
+                self.add_source(part)
 
     def describe(self) -> Iterator[Metric]:
         """Nothing in advance: registering must not depend on what has run."""

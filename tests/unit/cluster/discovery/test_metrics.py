@@ -3,7 +3,14 @@ import random
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from cluster.discovery import BalancedOptions, DiscoveryMetrics, RegistrySource
+from cluster.discovery import (
+    BalancedOptions,
+    DiscoveryMetrics,
+    DiscoverySection,
+    StaticSource,
+    kv_source,
+    service_source,
+)
 from cluster.discovery import metrics as metrics_module
 from runtime import Runtime
 from runtime.real import StreamNet, SystemClock
@@ -53,10 +60,12 @@ def test_what_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_sources() -> None:
     registry = CollectorRegistry()
     metrics = DiscoveryMetrics(registry)
-    source = RegistrySource(
-        ["a:1"], "kv", net=StreamNet(), random=SeededRandomness(random.Random(1)), clock=SystemClock()
-    )
-    metrics.add_source(source)
+    net, source, clock = StreamNet(), SeededRandomness(random.Random(1)), SystemClock()
+    section = DiscoverySection(registry=("a:1",))
+    metrics.add_source(kv_source(section, ["b:1"], net=net, random=source, clock=clock))
+    metrics.add_source(service_source(section, "lock", net=net, random=source, clock=clock))
+    metrics.add_source(StaticSource(["c:1"]))
+    assert registry.get_sample_value("orrery_discovery_followed", {"target": "lock"}) == 0
     assert registry.get_sample_value("orrery_discovery_followed", {"target": "kv"}) == 0
     assert registry.get_sample_value("orrery_discovery_doubted_total", {"target": "kv"}) == 0
     assert b"orrery_discovery_watch_failures" in generate_latest(registry)
