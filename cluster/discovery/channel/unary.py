@@ -195,9 +195,16 @@ class BalancedUnaryCall(grpc.aio.UnaryUnaryCall):  # type: ignore[type-arg]
                 if not pool.budget.take():
                     raise error
                 elsewhere = pool.pick(self.key, self._tried)
-                if elsewhere is None and self._wait_for_ready:
-                    # It was promised to wait, and everybody was asked in vain: from the beginning.
-                    found = await pool.acquire(None, wait_for_ready=True, deadline_s=self._deadline_s)
+                if elsewhere is None:
+                    # One that is being connected may be it; and when all were asked in vain, any of them may be again,
+                    # if the call was promised to wait, or there was only one to ask.
+                    anew = self._wait_for_ready or len(self._tried) >= len(pool.targets)
+                    found = await pool.acquire(
+                        self.key,
+                        wait_for_ready=bool(self._wait_for_ready),
+                        deadline_s=self._deadline_s,
+                        tried=_NOWHERE if anew else self._tried,
+                    )
                     elsewhere = found if isinstance(found, SubChannel) else None
                     if self._is_cancelled:
                         raise asyncio.CancelledError

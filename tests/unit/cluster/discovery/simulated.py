@@ -12,7 +12,7 @@ from cluster.discovery import BalancedChannel, BalancedOptions, Balancer, RoundR
 from cluster.discovery.channel import balanced_channel
 from cluster.rpc import create_server, listen
 from runtime import Runtime
-from runtime.sim import SwarmOptions, World, run
+from runtime.sim import Outcome, SwarmOptions, World, run
 
 PORT = 80
 
@@ -190,7 +190,7 @@ def play(
     servers: int = 3,
     seeds: Sequence[int] = (1,),
     options: SwarmOptions | None = None,
-) -> None:
+) -> list[Outcome]:
     """Plays a scenario in a calm world, or in the given one."""
 
     async def whole(world: World) -> None:
@@ -198,5 +198,4 @@ def play(
         await town.start()
         await scenario(town)
 
-    for seed in seeds:
-        run(seed, whole, options=options or SwarmOptions())
+    return [run(seed, whole, options=options or SwarmOptions()) for seed in seeds]

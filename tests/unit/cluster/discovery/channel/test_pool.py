@@ -265,6 +265,21 @@ def test_a_set_that_becomes_empty_and_full_again() -> None:
     play(scenario)
 
 
+def test_the_same_seed_gives_the_same_run() -> None:
+    async def scenario(town: Town) -> None:
+        channel = await town.channel(balancer=lambda runtime: LeastRequest(runtime.random))
+        async with Traffic(town, channel, WORKERS) as traffic:
+            await traffic.during(0.3)
+            town.world.host("s1").kill()
+            await traffic.during(1.0)
+            town.boot("s1")
+            await traffic.during(1.0)
+
+    hashes = [[outcome.trace_hash for outcome in play(scenario, seeds=(5, 6))] for _ in range(2)]
+    assert hashes[0] == hashes[1]
+    assert hashes[0][0] != hashes[0][1]
+
+
 def test_states_and_closing() -> None:
     async def scenario(town: Town) -> None:
         channel = await town.channel()

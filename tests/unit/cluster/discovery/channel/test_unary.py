@@ -72,6 +72,41 @@ def test_a_call_that_was_not_executed_goes_elsewhere() -> None:
     scene(work, lambda: StaticSource(UNREACHABLE_FIRST), balancer=Stubborn)
 
 
+class First:
+    """The first of those that are there, connected or not, until one of them is usable."""
+
+    keeps_keys = False
+
+    def __init__(self, _: Runtime) -> None:
+        self.targets: Sequence[SubChannel] = ()
+        self.usable: Sequence[SubChannel] = ()
+
+    def update(self, targets: Sequence[SubChannel], usable: Sequence[SubChannel]) -> None:
+        self.targets, self.usable = targets, usable
+
+    def pick(self, key: bytes | None, tried: Collection[SubChannel], in_flight: int) -> SubChannel | None:
+        return next((target for target in self.usable or (() if tried else self.targets) if target not in tried), None)
+
+
+def test_a_retry_waits_for_one_that_is_being_connected() -> None:
+    """The first endpoint refuses at once; the other one is still on its way, and would be lost to a call in a hurry."""
+
+    async def work(channel: BalancedChannel, town: Town, runtime: Runtime) -> None:
+        assert await channel.unary_unary("/t/attempts")(b"") == b"1"
+        assert channel.pool.retries == 1
+
+    async def scenario(town: Town) -> None:
+        town.world.net.slow("client", "s1", 200.0)
+        channel = await town.channel(StaticSource(["s0:81", "s1:80"]), balancer=First)
+
+        async def whole(runtime: Runtime) -> None:
+            await work(channel, town, runtime)
+
+        await town.on_client(whole)
+
+    play(scenario)
+
+
 def test_attempts_have_a_limit() -> None:
     async def work(channel: BalancedChannel, town: Town, runtime: Runtime) -> None:
         await asyncio.sleep(1.0)
