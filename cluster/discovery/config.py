@@ -3,10 +3,11 @@
 class LockConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     discovery: DiscoverySection = DiscoverySection()
 
-kv = KvClient(kv_source(config.discovery, config.lock.kv, net=net, random=random, clock=clock), net=net, ...)
+source = kv_source(config.discovery, config.lock.kv, net=net, random=random, clock=clock)
+kv = KvClient(source, net=net, random=random, clock=clock)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import msgspec
@@ -51,24 +52,36 @@ def service_source(
     clock: Clock,
     tags: Sequence[str] = (),
     keeps_addresses: bool = False,
+    registries: Callable[[], Sequence[str]] | None = None,
 ) -> Source:
-    """The endpoints of a service: `addresses` until the registry tells others, or for good when none is configured.
+    """The endpoints of a service: `addresses` until the registry tells others, or for good when there is no registry.
 
-    `keeps_addresses`: they stay beside what the registry tells. Raises ValueError for an address that is none, and when
-    there is neither an address nor a registry.
+    `keeps_addresses`: they stay beside what the registry tells. `registries` tells the registry's processes that are
+    known now, besides those of the section: the membership knows them. Raises ValueError for an address that is none,
+    and when there is neither an address nor a registry.
     """
-    if not section.registry:
+    if not section.registry and registries is None:
         if not addresses:
             raise ValueError(f"{service} has no addresses, and there is no registry to ask")
         return StaticSource(addresses)
-    registry = RegistrySource(section.registry, service, net=net, random=random, clock=clock, tags=tags)
+
+    def known() -> Sequence[str]:
+        return (*section.registry, *(registries() if registries is not None else ()))
+
+    registry = RegistrySource(known, service, net=net, random=random, clock=clock, tags=tags)
     if not addresses:
         return registry
     return CompositeSource(StaticSource(addresses), registry, keeps_fallback=keeps_addresses)
 
 
 def kv_source(
-    section: DiscoverySection, addresses: Sequence[str], *, net: Net, random: Randomness, clock: Clock
+    section: DiscoverySection,
+    addresses: Sequence[str],
+    *,
+    net: Net,
+    random: Randomness,
+    clock: Clock,
+    registries: Callable[[], Sequence[str]] | None = None,
 ) -> Source:
     """The members of kv: the configured ones always, and those that the registry tells besides.
 
@@ -76,4 +89,13 @@ def kv_source(
     that had registered would be lost with it, with the addresses of the others in its configuration.
     Raises ValueError as `service_source` does.
     """
-    return service_source(section, KV_SERVICE, addresses, net=net, random=random, clock=clock, keeps_addresses=True)
+    return service_source(
+        section,
+        KV_SERVICE,
+        addresses,
+        net=net,
+        random=random,
+        clock=clock,
+        keeps_addresses=True,
+        registries=registries,
+    )

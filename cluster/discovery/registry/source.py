@@ -1,8 +1,9 @@
 """Follows a service in the registry by watch, over registry processes that fail, lag, or know less than we do."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import grpc.aio
 
@@ -25,6 +26,10 @@ RECHECK_S = 5.0
 """How long a process is listened to that is cut off, or knows less than we do, before another one is asked."""
 DOUBT_S_MAX = 15.0
 """How long an answer that seems wrong must be given, by processes that are not cut off, until it is believed."""
+ADDRESSES_MAX = 64
+"""Processes of the registry that are tried; there are a few."""
+UNKNOWN_S = 0.5
+"""Between two looks for a process of the registry, while none is known."""
 _OPTIONS = RpcOptions(reconnect_backoff_s_max=0.5)
 
 _log = logging.getLogger(__name__)
@@ -40,7 +45,7 @@ class RegistrySource(Published):
 
     def __init__(
         self,
-        addresses: Sequence[str],
+        addresses: Sequence[str] | Callable[[], Sequence[str]],
         service: str,
         *,
         net: Net,
@@ -48,19 +53,23 @@ class RegistrySource(Published):
         clock: Clock,
         tags: Sequence[str] = (),
     ) -> None:
-        """`addresses` are `host:port` of the registry's processes; `tags`: only instances that have them all.
+        """`addresses` are `host:port` of the registry's processes, or what tells those that are known now: it is asked
+        before each stream, and may know none for a while. `tags`: only instances that have them all.
 
         Raises ValueError when there is no address, or one that is none.
         """
         super().__init__()
-        if not addresses:
-            raise ValueError("the registry has no addresses")
-        self._addresses = [check_address(address) for address in addresses]
+        if not callable(addresses):
+            if not addresses:
+                raise ValueError("the registry has no addresses")
+            for address in addresses:
+                check_address(address)
+        self._addresses = addresses
         self._request = WatchRequest(service=service, tags=tags)
         self._net = net
         self._random = random
         self._clock = clock
-        self._place = random.integer(0, len(addresses))
+        self._place = random.integer(0, ADDRESSES_MAX)
         self._task: asyncio.Task[None] | None = None
         self._index = 0
         self._doubted_since_s: float | None = None
@@ -92,7 +101,11 @@ class RegistrySource(Published):
         """Has a stream, and the next one when it fails, for ever."""
         pause_s = PAUSE_S_MIN
         while True:
-            address = self._addresses[self._place]
+            known = self._known()
+            if not known:
+                await asyncio.sleep(UNKNOWN_S)
+                continue
+            address = known[self._place % len(known)]
             began_s = self._clock.monotonic_s()
             try:
                 await self._stream(address)
@@ -106,9 +119,18 @@ class RegistrySource(Published):
                 self.is_followed = False
             if self._clock.monotonic_s() - began_s >= STEADY_S:
                 pause_s = PAUSE_S_MIN
-            self._place = (self._place + 1) % len(self._addresses)
+            self._place += 1
             await asyncio.sleep(pause_s * (0.5 + 0.5 * self._random.random()))
             pause_s = min(PAUSE_S_MAX, pause_s * 2)
+
+    def _known(self) -> list[str]:
+        """The addresses of now. Those that are told come from outside, and may be none."""
+        told = self._addresses() if callable(self._addresses) else self._addresses
+        known: dict[str, None] = {}
+        for address in told[:ADDRESSES_MAX]:
+            with contextlib.suppress(ValueError):
+                known[check_address(address)] = None
+        return list(known)
 
     async def _stream(self, address: str) -> None:
         """One stream; returns when another process may know more.

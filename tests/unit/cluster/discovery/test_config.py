@@ -40,5 +40,7 @@ def test_sources() -> None:
     lock = service_source(with_registry, "lock", net=NET, random=RANDOM, clock=CLOCK)
     assert isinstance(lock, RegistrySource)
     assert lock.service == "lock"
+    found = kv_source(alone, ["a:1"], net=NET, random=RANDOM, clock=CLOCK, registries=lambda: ["r:9"])
+    assert isinstance(found, CompositeSource)
     with pytest.raises(ValueError, match="lock has no addresses"):
         service_source(alone, "lock", net=NET, random=RANDOM, clock=CLOCK)

@@ -5,7 +5,7 @@ Goal: what is known never gets worse because the registry does. Method: fake pro
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import grpc
@@ -88,13 +88,17 @@ class Place:
 
         self.world.host(f"r{number}").boot(serve)
 
-    async def start(self, work: "Callable[[Place, RegistrySource], Awaitable[None]]") -> None:
+    async def start(
+        self,
+        work: "Callable[[Place, RegistrySource], Awaitable[None]]",
+        told: Callable[[], Sequence[str]] | None = None,
+    ) -> None:
         for number in range(len(self.fakes)):
             self.boot(number)
 
         async def client(runtime: Runtime) -> None:
             source = RegistrySource(
-                [f"r{number}:7" for number in range(len(self.fakes))],
+                told or [f"r{number}:7" for number in range(len(self.fakes))],
                 "x",
                 net=runtime.net,
                 random=runtime.random,
@@ -111,9 +115,13 @@ class Place:
         await self.world.host("client").boot(client)
 
 
-def play(work: "Callable[[Place, RegistrySource], Awaitable[None]]", processes: int = 2) -> None:
+def play(
+    work: "Callable[[Place, RegistrySource], Awaitable[None]]",
+    processes: int = 2,
+    told: Callable[[], Sequence[str]] | None = None,
+) -> None:
     async def scenario(world: World) -> None:
-        await Place(world, processes).start(work)
+        await Place(world, processes).start(work, told)
 
     for seed in (1, 2):
         run(seed, scenario, options=SwarmOptions())
@@ -335,6 +343,27 @@ def test_an_error_in_following_is_heard(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(RegistrySource, "_adopt", broken)
     play(work)
     assert [str(context["exception"]) for context in heard[:1]] == ["a mistake of ours"]
+
+
+def test_processes_that_get_known_and_what_is_no_address_among_them() -> None:
+    addresses: list[str] = []
+
+    async def work(place: Place, source: RegistrySource) -> None:
+        addresses.clear()
+        all_say(place, says(ALL))
+        await asyncio.sleep(10.0)
+        assert not source.current.is_known
+        assert source.failures == 0
+        addresses.extend(["no address", "r0:7,r1:7", "r1:7", "r1:7"])
+        await asyncio.sleep(1.0)
+        assert known(source) == THREE
+        assert place.fakes[1].streams == 1
+        addresses[:] = ["r0:7"]
+        await reset(place)
+        await asyncio.sleep(1.0)
+        assert place.fakes[0].streams == 1
+
+    play(work, told=lambda: addresses)
 
 
 def test_addresses_are_checked() -> None:
