@@ -45,8 +45,11 @@ up: setup ## start the cluster as local processes, and print how to reach it
 down: setup ## stop the local cluster
 	@$(BIN)/orrery down
 
-test: setup ## the fast tests: unit, property and simulation
-	@$(BIN)/python -m pytest -q
+# How many processes share the tests: all cores, or so many (WORKERS=1: one after another, in this one).
+WORKERS ?= auto
+
+test: setup ## the fast tests: unit, property and simulation, on all cores (WORKERS=2)
+	@$(BIN)/python -m pytest -q --numprocesses $(if $(filter 1,$(WORKERS)),0,$(WORKERS)) --maxprocesses 8 --dist worksteal
 
 # How many seeds of each scenario `make sim` plays.
 SEEDS ?= 1..4

@@ -8,8 +8,10 @@ engine on a disk holds what the last `flush` covered, or the state after some la
 never a write without all that came before it. So a number written in each batch tells what the engine holds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeAlias
+
+from storage.measures import Measure
 
 
 class DeleteRange:
@@ -158,6 +160,10 @@ class DurableEngine(Engine, Protocol):
 
         The copy opens as an engine of its own, and is durable on return.
         """
+        ...
+
+    def measures(self) -> Iterable[Measure]:
+        """What it tells of itself, for metrics. May take as long as a look at every file's name."""
         ...
 
     async def close(self) -> None:

@@ -135,10 +135,12 @@ def sim(
 
             return determinism(scenario, seeds or SEEDS)
         if action == "safeguards":
-            from orrery.sim.kv.proofs import PROOFS
+            from orrery.sim.kv.proofs import PROOFS as KV_PROOFS
+            from orrery.sim.lock.proofs import PROOFS as LOCK_PROOFS
             from orrery.sim.safeguards import safeguards as prove
 
-            return prove([proof for proof in PROOFS if without in ("", proof.safeguard)], seeds or SEEDS)
+            proofs = [*KV_PROOFS, *LOCK_PROOFS]
+            return prove([proof for proof in proofs if without in ("", proof.safeguard)], seeds or SEEDS)
         from orrery.sim.hunt import hunt
 
         chosen = range(seed, seed + 1) if seed is not None else seeds

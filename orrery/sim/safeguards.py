@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from orrery.sim.play import play
 from orrery.terminal import table
 
-JUDGES = frozenset({"kv", "watch", "lock", "lease", "list-append", "convergence"})
+JUDGES = frozenset({"kv", "watch", "lock", "audit", "lease", "list-append", "convergence"})
 """Whose word counts."""
 HINT_WIDTH = 80
 

@@ -37,6 +37,8 @@ SCENARIOS = {
     "kv-wipe-5": "the same with five members",
     "lock": "the real lock service over the real kv, and clients that write under locks, under faults of every kind",
     "lock-late": "the same in a calm world, where clients stand still for longer than their sessions live, and go on",
+    "lock-pause": "the same, where clients, lock processes and members of kv stand still for longer, and nothing else",
+    "lock-clocks": "the same, where nothing but clocks is wrong: they run four times too slow or too fast, and jump",
 }
 """What each is, in a line."""
 

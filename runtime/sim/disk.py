@@ -153,6 +153,13 @@ class SimDisk:
         self._end(interrupted)
         return SimFile(self, self._file(path))
 
+    def open_now(self, path: str) -> "SimFile":
+        """See `runtime.Disk.open_now`. Takes no virtual time, and is no step at which power can be lost."""
+        _check(path)
+        if self.power_lost:
+            raise PowerLost
+        return SimFile(self, self._file(path))
+
     async def read(self, path: str) -> bytes:
         """See `runtime.Disk.read`."""
         self._end(await self._operation())
@@ -414,6 +421,10 @@ class SimFile:
 
     async def close(self) -> None:
         """See `runtime.File.close`."""
+        self._closed = True
+
+    def close_now(self) -> None:
+        """See `runtime.File.close_now`."""
         self._closed = True
 
     async def _begin(self, extra_s: float = 0.0) -> bool:

@@ -125,8 +125,9 @@ class World:
 
     def play(self, scenario: Scenario) -> Outcome:
         """Runs a scenario to its end, and then ends the world. Raises SimulationFailed."""
-        # What exists already cannot become garbage at a step that depends on the process's history.
-        gc.collect()
+        # What exists already cannot be collected at a step that depends on the process's history. It is not
+        # collected now either: in a process that holds much, as one that runs tests does, that takes longer than most
+        # worlds.
         gc.freeze()
         try:
             with guarded(self.loop), self.sites.installed():

@@ -6,13 +6,14 @@ Everything that can be read off the member's state is read when it is scraped: t
 from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from cluster.raft.core.types import Stage
 from cluster.replica.interface import Leadership, Replicated
+from services.kv.backend.commit_times import BOUNDS_S
 from services.kv.node import KvNode
-from services.kv.state_machine import Result
+from services.kv.state_machine import Backend, Result
 
 ROUND_TRIP_BUCKETS_S = tuple(0.0001 * 2**power for power in range(16))
 """etcd's: from 0.1 ms to 3.3 s."""
@@ -83,6 +84,24 @@ class KvMetrics:
         for member_id, count in self._sent_failures().items():
             failures.add_metric([self._names.get(member_id, f"{member_id:x}")], count)
         yield failures
+        backend = self._node.machine.backend
+        if backend is not None:
+            yield from backend_samples(backend)
+
+
+def backend_samples(backend: Backend) -> Iterator[Metric]:
+    """How long commits took, and what the engine tells of itself. With everything in memory there is neither."""
+    counts = backend.commits.cumulative()
+    buckets = [(str(bound_s), float(count)) for bound_s, count in zip(BOUNDS_S, counts, strict=False)]
+    yield HistogramMetricFamily(
+        "etcd_disk_backend_commit_duration_seconds",
+        "Seconds that it took to make everything applied so far durable in the engine.",
+        buckets=[*buckets, ("+Inf", float(counts[-1]))],
+        sum_value=backend.commits.sum_s,
+    )
+    for measure in backend.engine.measures():
+        family = CounterMetricFamily if measure.is_counter else GaugeMetricFamily
+        yield family(f"orrery_{measure.name}", measure.text, value=measure.value)
 
 
 class RebuildMetrics:

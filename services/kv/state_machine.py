@@ -16,6 +16,7 @@ from cluster.pb.etcd.etcdserverpb.rpc_pb2 import (
     LeaseRevokeResponse,
 )
 from cluster.pb.orrery.kv.v1.command_pb2 import Command, MemberAttributes
+from services.kv.backend.commit_times import CommitTimes
 from services.kv.checks import check_delete_range, check_put, check_txn
 from services.kv.mvcc import transactions
 from services.kv.mvcc.leases import TTL_MAX_S, Lease, LeaseTable
@@ -29,6 +30,7 @@ from services.kv.refusals import (
     Refusal,
     Refused,
 )
+from storage.engine import DurableEngine
 from storage.memory import MemoryEngine
 
 Result: TypeAlias = Message | Refusal | None
@@ -68,6 +70,16 @@ class Backend(Protocol):
     """A disk on which the state is kept."""
 
     @property
+    def engine(self) -> DurableEngine:
+        """What keeps it."""
+        ...
+
+    @property
+    def commits(self) -> CommitTimes:
+        """How long it took to make it durable."""
+        ...
+
+    @property
     def store(self) -> Store:
         """The store that was found, or an empty one."""
         ...
@@ -96,7 +108,8 @@ class KvStateMachine:
     def __init__(self, engine_factory: Callable[[], Records] = MemoryEngine, *, backend: Backend | None = None) -> None:
         """A state in memory, empty, in an engine of the factory; or the one that `backend` found on its disk."""
         self._engine_factory = engine_factory
-        self._backend = backend
+        self.backend = backend
+        """Where the state is kept; None: in memory."""
         self.store = Store(engine_factory(), LeaseTable()) if backend is None else backend.store
         self.members: dict[int, MemberAttributes] = {} if backend is None else backend.members
         """By member id: what each member told about itself."""
@@ -126,7 +139,7 @@ class KvStateMachine:
         for index, data in commands:
             results.append(self._apply_one(data))
             self.applied_index = index
-        if self._backend is None:
+        if self.backend is None:
             # On a disk garbage is removed after the turn that made it: see TurnRecords.delete.
             self.store.reclaim(RECLAIM_RECORDS_PER_COMMAND * len(commands))
         if self._changes:
@@ -141,10 +154,10 @@ class KvStateMachine:
 
     async def restore(self, chunks: AsyncIterator[bytes]) -> None:
         """Replaces the whole state. Raises ValueError, and has then changed nothing."""
-        if self._backend is None:
+        if self.backend is None:
             self.store, self.members = await read_snapshot(self._engine_factory(), chunks)
         else:
-            self.store, self.members = await self._backend.read_snapshot(chunks)
+            self.store, self.members = await self.backend.read_snapshot(chunks)
         for observer in self._observers:
             observer.restored()
 
@@ -203,8 +216,8 @@ class KvStateMachine:
             return LEASE_EXISTS
         lease = Lease(request.ID, max(1, request.TTL))
         self.store.leases.add(lease)
-        if self._backend is not None:
-            self._backend.lease_changed(lease.id)
+        if self.backend is not None:
+            self.backend.lease_changed(lease.id)
         for observer in self._observers:
             observer.lease_granted(lease)
         response = LeaseGrantResponse(ID=lease.id, TTL=lease.ttl_s)
@@ -230,8 +243,8 @@ class KvStateMachine:
                 lease = self.store.leases.get(checkpoint.ID)
                 if lease is not None:
                     lease.remaining_ttl_s = max(0, min(checkpoint.remaining_TTL, lease.ttl_s))
-                    if self._backend is not None:
-                        self._backend.lease_changed(lease.id)
+                    if self.backend is not None:
+                        self.backend.lease_changed(lease.id)
         return None
 
     def _lessor_epoch(self, command: Command) -> Result:
@@ -246,8 +259,8 @@ class KvStateMachine:
         attributes = command.member_attributes
         if attributes.id in self.members or len(self.members) < MEMBERS_MAX:
             self.members[attributes.id] = attributes
-            if self._backend is not None:
-                self._backend.member_changed(attributes.id)
+            if self.backend is not None:
+                self.backend.member_changed(attributes.id)
         return None
 
     def _end_lease(self, lease_id: int) -> bool:
@@ -259,8 +272,8 @@ class KvStateMachine:
         for key in sorted(lease.keys):
             transaction.delete(key)
         self.store.leases.remove(lease_id)
-        if self._backend is not None:
-            self._backend.lease_changed(lease_id)
+        if self.backend is not None:
+            self.backend.lease_changed(lease_id)
         self._changes += transaction.commit()
         for observer in self._observers:
             observer.lease_ended(lease_id)

@@ -373,7 +373,7 @@ class Background:
                 kept[meta.number] = table
             for number in edit.removed:
                 present[number].obsolete = number not in kept
-            self._version = Version(kept.values(), self._operator)
+            self._version = Version(kept.values(), self._operator, self._tables.reads)
             self._pressure = pressure(self._version.metas, self._options)
             change(self._version)
         self._wake()

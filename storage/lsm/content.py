@@ -23,6 +23,7 @@ from storage.lsm.memtable import (
 )
 from storage.lsm.operations_log import Logged, OperationsLog
 from storage.lsm.options import LsmOptions
+from storage.lsm.read_counters import ReadCounters
 from storage.lsm.scanning import pairs
 from storage.lsm.version import Version
 from storage.lsm.view import View
@@ -78,7 +79,9 @@ class Content:
         clock: Clock,
         operator: MergeOperator | None,
         options: LsmOptions,
+        reads: ReadCounters | None = None,
     ) -> None:
+        self._reads = reads or ReadCounters()
         self.operator = operator
         self._clock = clock
         self._options = options
@@ -119,6 +122,7 @@ class Content:
                         return value
                     entry = rows.get(key)
                     if entry is None:
+                        self._reads.table_gets += 1
                         entry = self._find_in_tables(key)
                         if type(entry) is bytes:
                             rows.put(key, entry)

@@ -1,7 +1,9 @@
 """The engine: what is in memory, what is on the disk, and the tasks between them."""
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 from runtime.clock import Clock
 from runtime.disk import Disk
@@ -15,12 +17,14 @@ from storage.lsm.columns import Expiring
 from storage.lsm.compaction import CompactionWorker
 from storage.lsm.content import Content
 from storage.lsm.manifest import Manifest
+from storage.lsm.measures import measures
 from storage.lsm.operations_log import Logged, OperationsLog, decode_operations
 from storage.lsm.options import LsmOptions
 from storage.lsm.statistics import LevelStatistics, LsmStatistics
 from storage.lsm.table_reader import BlockCache
 from storage.lsm.tables import Tables
 from storage.lsm.version import Version
+from storage.measures import Measure
 from storage.wal import Wal, WalCorrupted
 
 LOG_DIRECTORY = "log"
@@ -73,14 +77,14 @@ class LsmEngine(Content):
         try:
             catalog = manifest.catalog
             cache = cache if cache is not None else BlockCache(options.block_cache_bytes)
-            tables = Tables(disk, path, cache, random, catalog.next_number)
+            tables = Tables(disk, path, cache, random, catalog.next_number, open_max=options.open_tables_max)
             if manifest.is_new:
                 await tables.refuse_strays()
             else:
                 await tables.remove_orphans(catalog.tables)
             await _settle_operator(manifest, operator, path)
-            opened = Version(await tables.open_all(catalog.tables.values()), operator)
-            engine = LsmEngine(opened, clock=clock, operator=operator, options=options)
+            opened = Version(await tables.open_all(catalog.tables.values()), operator, tables.reads)
+            engine = LsmEngine(opened, clock=clock, operator=operator, options=options, reads=tables.reads)
             engine._disk, engine._path, engine._random = disk, path, random
             engine._manifest, engine._tables = manifest, tables
             building = BuildOptions(
@@ -260,6 +264,10 @@ class LsmEngine(Content):
             self.failed(OSError("the engine is closed"))
             await self._tables.close()
 
+    def measures(self) -> Iterator[Measure]:
+        """`statistics`, for metrics. O(tables)."""
+        return measures(self.statistics())
+
     def statistics(self) -> LsmStatistics:
         """What there is, and what was done since opening. O(tables)."""
         background = self._background
@@ -295,6 +303,9 @@ class LsmEngine(Content):
             log_bytes=0 if self._log is None else self._log.bytes_total,
             cache_bytes=self._tables.cache.charge_bytes,
             cache_evictions=self._tables.cache.evictions,
+            reads=replace(self._tables.reads),
+            open_tables=len(self._tables.files),
+            tables_reopened=self._tables.files.reopened,
             stalls=tuple(counters.stalls.counts),
             stalled_ms=counters.stalls.total_ms,
             stops=counters.stops,

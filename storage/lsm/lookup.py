@@ -12,6 +12,7 @@ from storage.lsm.block import Block
 from storage.lsm.columns import SILENCE, Entry, Expiring, Layer, Operands, Silence
 from storage.lsm.key_ranges import covers
 from storage.lsm.merging import combine, stack
+from storage.lsm.read_counters import ReadCounters
 from storage.lsm.sorted_run import SortedRun
 from storage.lsm.table_reader import TableReader
 from structures.blocked_bloom import MASK_SHIFT, masks
@@ -64,10 +65,13 @@ class Lookup:
     much as the look into a filter.
     """
 
-    __slots__ = ("_looks", "_masks", "_operator", "_ranged", "_runs")
+    __slots__ = ("_looks", "_masks", "_operator", "_ranged", "_reads", "_runs")
 
-    def __init__(self, runs: Sequence[SortedRun], operator: MergeOperator | None) -> None:
-        """The runs, newest first."""
+    def __init__(
+        self, runs: Sequence[SortedRun], operator: MergeOperator | None, reads: ReadCounters | None = None
+    ) -> None:
+        """The runs, newest first. Looks are counted in `reads`."""
+        self._reads = reads or ReadCounters()
         self._runs = runs
         self._operator = operator
         self._masks = masks()
@@ -91,6 +95,8 @@ class Lookup:
             return find_in(self._runs, key, self._operator)
         value = xxh3_64_intdigest(key)
         mask = self._masks[value >> MASK_SHIFT]
+        reads = self._reads
+        rejected = 0
         for largest, looks in self._looks:
             position = 0
             if largest is not None:
@@ -99,20 +105,26 @@ class Lookup:
                     continue
             words, count, separators, blocks, table = looks[position]
             if words[value % count] & mask != mask:
+                rejected += 1
                 continue
             position = bisect_left(separators, key)
             if position == len(separators):
+                reads.filter_false_positives += 1
                 continue
             block = blocks[position]
             if block is None:
                 block = table.load(position)
             else:
                 block.used = True
+                reads.block_hits += 1
             try:
                 entry = block.find(key)
             except ValueError as error:
                 raise table.corrupt(position, error) from error
             if entry is not SILENCE:
+                reads.filter_rejects += rejected
                 # Operands are rare: they are looked up again, with what is beneath them.
                 return find_in(self._runs, key, self._operator) if type(entry) is Operands else entry
+            reads.filter_false_positives += 1
+        reads.filter_rejects += rejected
         return SILENCE

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from storage.lsm.compression import Compression
 from storage.lsm.table_format import DEFAULT_BLOCK_BYTES, DEFAULT_FILTER_BITS_PER_KEY
 
+OPEN_TABLES_MAX = 256
+"""Of one engine: a quarter of the descriptors that a process is mostly given, and sixteen gigabytes of full tables."""
+
 
 class CompactionPolicy(enum.Enum):
     """Which tables are merged when. docs/decisions/0013-lsm-engine.md weighs them."""
@@ -54,6 +57,9 @@ class LsmOptions:
     block_cache_bytes: int = 64 << 20
     row_cache_bytes: int = 48 << 20
     """Values that were found in tables are kept by key: a hot one costs a dict lookup. 0 switches it off."""
+    open_tables_max: int = OPEN_TABLES_MAX
+    """So many tables have their file open. Of the others index and filter stay in memory, and a read of a block that is
+    not in the cache opens the file again, in place of the one that was read the longest ago."""
     block_bytes: int = DEFAULT_BLOCK_BYTES
     filter_bits_per_key: int = DEFAULT_FILTER_BITS_PER_KEY
     compression: Compression = Compression.NONE
@@ -71,6 +77,7 @@ class LsmOptions:
             "level0_tables_compact",
             "level1_bytes",
             "table_bytes_max",
+            "open_tables_max",
             "block_bytes",
             "manifest_segment_bytes",
             "batch_bytes_max",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from storage.lsm.read_counters import ReadCounters
 from storage.lsm.stalls import Histogram
 
 
@@ -42,6 +43,11 @@ class LsmStatistics:
     """Of the engine's own log, 0 without one."""
     cache_bytes: int
     cache_evictions: int
+    reads: ReadCounters
+    open_tables: int
+    """Tables whose file is open; see `LsmOptions.open_tables_max`."""
+    tables_reopened: int
+    """Reads that had to open their table's file again."""
     stalls: tuple[int, ...]
     """Waits of writers in `throttle`, in the buckets of `stalls.WAIT_BOUNDS_MS` and one beyond."""
     stalled_ms: float

@@ -19,6 +19,7 @@ from storage.engine import Corruption
 from storage.lsm.block import Block, decode_block
 from storage.lsm.block_shape import BlockKind
 from storage.lsm.columns import SILENCE, Columns, Entry, Silence
+from storage.lsm.read_counters import ReadCounters
 from storage.lsm.table_format import FOOTER_BYTES, Footer, TableProperties
 from structures.blocked_bloom import MASK_SHIFT, BlockedBloom, masks
 from structures.shelf_cache import ShelfCache
@@ -50,6 +51,7 @@ class TableReader:
         "path",
         "properties",
         "range_deletes",
+        "reads",
         "separators",
         "shelf",
         "size_bytes",
@@ -64,7 +66,10 @@ class TableReader:
         size_bytes: int,
         properties: TableProperties,
         sections: tuple[list[bytes], "array[int]", BlockedBloom, list[tuple[bytes, bytes]]],
+        reads: ReadCounters,
     ) -> None:
+        self.reads = reads
+        """What reads of it are counted in."""
         self._file = file
         self._cache = cache
         self._footer = footer
@@ -84,10 +89,12 @@ class TableReader:
         """The file's length."""
 
     @staticmethod
-    async def open(file: File, path: str, cache: BlockCache, *, table_id: int | None = None) -> "TableReader":
+    async def open(
+        file: File, path: str, cache: BlockCache, *, table_id: int | None = None, reads: ReadCounters | None = None
+    ) -> "TableReader":
         """Opens the table in `file`, and owns the file from then on. Raises Corruption, and OSError.
 
-        With `table_id`, a table of another id counts as corrupt. `path` is for messages.
+        With `table_id`, a table of another id counts as corrupt. `path` is for messages. Reads are counted in `reads`.
         """
         size_bytes = await file.size()
         footer_at = size_bytes - FOOTER_BYTES
@@ -118,9 +125,8 @@ class TableReader:
             properties = TableProperties.decode(dict(_pairs(properties_block)))
         except ValueError as error:
             raise Corruption(path, at, str(error)) from error
-        return TableReader(
-            file, path, cache, footer, size_bytes, properties, (separators, offsets, bloom, range_deletes)
-        )
+        sections = (separators, offsets, bloom, range_deletes)
+        return TableReader(file, path, cache, footer, size_bytes, properties, sections, reads or ReadCounters())
 
     async def close(self) -> None:
         """Releases the file and what the cache holds of it. Closing twice is harmless."""
@@ -152,22 +158,20 @@ class TableReader:
         mask = self._masks[value >> MASK_SHIFT]
         words = self.filter_words
         if words[value % len(words)] & mask != mask:
+            self.reads.filter_rejects += 1
             return SILENCE
-        return self.find_unfiltered(key)
+        entry = self._find_unfiltered(key)
+        if entry is SILENCE:
+            self.reads.filter_false_positives += 1
+        return entry
 
-    def find_unfiltered(self, key: bytes) -> Entry | Silence:
-        """As `find`, for a caller that has asked the filter itself."""
+    def _find_unfiltered(self, key: bytes) -> Entry | Silence:
         separators = self.separators
         position = bisect_left(separators, key)
         if position == len(separators):
             return SILENCE
-        block = self.shelf.things[position]
-        if block is None:
-            block = self.load(position)
-        else:
-            block.used = True
         try:
-            return block.find(key)
+            return self._cached(position).find(key)
         except ValueError as error:
             raise self.corrupt(position, error) from error
 
@@ -225,6 +229,7 @@ class TableReader:
         if block is None:
             return self.load(position)
         block.used = True
+        self.reads.block_hits += 1
         return block
 
     def load(self, position: int) -> Block:
@@ -232,12 +237,14 @@ class TableReader:
         start = self._offsets[position]
         data = self._file.pread_now(self._offsets[position + 1] - start, start)
         block = decode_block(data, path=self.path, offset=start, table_id=self._table_id)
+        self.reads.block_misses += 1
         self._cache.put(self.shelf, position, block, block.charge_bytes)
         return block
 
     def _read(self, first: int, end: int) -> list[Block]:
         start = self._offsets[first]
         data = self._file.pread_now(self._offsets[end] - start, start)
+        self.reads.blocks_past_cache += end - first
         return self._decode_all(first, end, data, start)
 
     def _decode_all(self, first: int, end: int, data: bytes, start: int) -> list[Block]:

@@ -7,6 +7,9 @@ from runtime.disk import Disk, File
 from runtime.randomness import Randomness
 from storage.engine import Corruption
 from storage.lsm.catalog import TableMeta, table_name, table_number
+from storage.lsm.open_files import OpenFiles
+from storage.lsm.options import OPEN_TABLES_MAX
+from storage.lsm.read_counters import ReadCounters
 from storage.lsm.table_reader import BlockCache, TableReader
 from storage.lsm.version import Table
 
@@ -16,9 +19,21 @@ TABLE_ID_BYTES = 8
 class Tables:
     """One directory."""
 
-    def __init__(self, disk: Disk, path: str, cache: BlockCache, random: Randomness, next_number: int) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        path: str,
+        cache: BlockCache,
+        random: Randomness,
+        next_number: int,
+        *,
+        open_max: int = OPEN_TABLES_MAX,
+    ) -> None:
+        """At most `open_max` tables have their file open; see `open_files.py`."""
         self.path = path
         self.cache = cache
+        self.reads = ReadCounters()
+        self.files = OpenFiles(disk, open_max)
         self.discarded: deque[Table] = deque()
         """Tables that nobody holds any more."""
         self._disk = disk
@@ -59,11 +74,11 @@ class Tables:
         """Opens a table that the manifest knows. Raises Corruption, also when it is not that table."""
         path = f"{self.path}/{meta.name}"
         try:
-            file = await self._disk.open(path)
+            file = await self.files.open(path)
         except FileNotFoundError as error:
             raise Corruption(path, 0, "the file is missing") from error
         try:
-            reader = await TableReader.open(file, path, self.cache, table_id=meta.table_id)
+            reader = await TableReader.open(file, path, self.cache, table_id=meta.table_id, reads=self.reads)
             if reader.size_bytes != meta.size_bytes or reader.properties.count != meta.entries:
                 raise Corruption(
                     path,

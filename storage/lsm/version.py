@@ -12,6 +12,7 @@ from storage.engine import MergeOperator
 from storage.lsm.catalog import TableMeta, runs_of
 from storage.lsm.columns import Columns
 from storage.lsm.lookup import Lookup
+from storage.lsm.read_counters import ReadCounters
 from storage.lsm.sorted_run import SortedRun
 from storage.lsm.table_reader import TableReader
 
@@ -45,11 +46,14 @@ class Version:
 
     __slots__ = ("_holders", "expiring", "find", "runs", "tables")
 
-    def __init__(self, tables: Iterable[Table], operator: MergeOperator | None) -> None:
+    def __init__(
+        self, tables: Iterable[Table], operator: MergeOperator | None, reads: ReadCounters | None = None
+    ) -> None:
+        """Looks of `find` are counted in `reads`."""
         self.tables = {table.meta.number: table for table in tables}
         self.runs = tuple(self.run_of(metas) for metas in runs_of(self.metas))
         """Layers, newest first."""
-        self.find = Lookup(self.runs, operator).find
+        self.find = Lookup(self.runs, operator, reads).find
         """What its layers together say of a key. Raises Corruption and NoMergeOperator."""
         self.expiring = any(meta.expiring for meta in self.metas)
         """Whether any entry may expire."""

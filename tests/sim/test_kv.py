@@ -1,7 +1,7 @@
 """The real kv service stays linearizable and comes back, whatever the seed does to it.
 
 Method: see orrery.sim.kv.scenarios. Every run ends with all faults healed, every member serving and all members equal.
-The judge is itself judged: with a safeguard off, it finds a seed that shows it.
+The judge is itself judged in test_safeguards.py.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ def test_linearizable_under_faults_and_converges(seed: int) -> None:
 def test_a_seed_is_one_run_of_the_whole_stack_and_its_histories(tmp_path: Path) -> None:
     def outcomes(hash_seed: int) -> tuple[list[object], list[bytes]]:
         directory = tmp_path / str(hash_seed)
-        command = ["sim", "run", "--seeds", "1..3", "--json", "--histories", str(directory)]
+        command = ["sim", "run", "--seeds", "1..2", "--json", "--histories", str(directory)]
         told = subprocess.run(
             [sys.executable, "-m", "orrery.main", *command],
             env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
@@ -56,14 +56,8 @@ def test_a_seed_is_one_run_of_the_whole_stack_and_its_histories(tmp_path: Path) 
 
     one = outcomes(1)
     assert one == outcomes(2)
-    assert len(one[0]) == 3
-    assert len(one[1]) >= 6
-
-
-def test_reads_without_confirmation_are_found_out() -> None:
-    assert play("kv-deposed", 1).passed
-    found = (play("kv-deposed", seed, without="confirm_reads").checker for seed in range(7, 60))
-    assert "kv" in found
+    assert len(one[0]) == 2
+    assert len(one[1]) >= 4
 
 
 def test_a_member_that_starts_does_not_deny_its_methods() -> None:

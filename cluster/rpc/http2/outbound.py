@@ -29,7 +29,7 @@ _pack = frames.HEADER.pack
 
 
 class Outbound:
-    """What both roles share for sending. `Connection` adds the receiving half."""
+    """What both roles share for sending. `Control` and `Messages` add the receiving half."""
 
     def __init__(self, limits: Limits, *, client: bool) -> None:
         self.limits = limits

@@ -25,26 +25,15 @@ from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVStub, WatchStub
 from cluster.pb.etcd.mvccpb.kv_pb2 import Event
 from orrery.sim.histories import Histories
 from orrery.sim.lock.audit import Change, Write, check
-from orrery.sim.lock.cluster import (
-    CALL_S_MAX,
-    CLIENTS,
-    DATA,
-    MEMBERS,
-    NAMES,
-    PROCESSES,
-    LockCluster,
-    kv_channel,
-    locks_of,
-)
+from orrery.sim.lock.cluster import CALL_S_MAX, DATA, MEMBERS, NAMES, LockCluster, kv_channel, locks_of
+from orrery.sim.lock.faults import Plan, break_things, late_holders, long_pauses, wrong_clocks
 from orrery.sim.setting import Contradiction, Setting
 from runtime import Runtime
-from runtime.sim import Limits, SimHost, SwarmOptions, World
+from runtime.sim import Limits, SwarmOptions, World
 from services.lock import grip as grip_module
 from services.lock import queue as queue_module
 from services.lock.queue import Entry
 
-FAULTS_S = 20.0
-"""How long things are broken."""
 CONVERGED_S_MAX = 120.0
 """How long everything may take to work again once nothing is broken any more."""
 ASK_AGAIN_S = 0.5
@@ -85,76 +74,12 @@ def lacking(without: str) -> Iterator[None]:
         yield
 
 
-async def break_things(cluster: LockCluster, *, for_s: float) -> None:
-    """Faults by the seed, one after another, overlapping."""
-    world = cluster.world
-    random, net = world.random, world.net
-    until_s = world.virtual_s + for_s
-    names = [*MEMBERS, *PROCESSES, *CLIENTS]
-    while world.virtual_s < until_s:
-        await asyncio.sleep(random.expovariate(1.0))
-        member, process = random.choice(cluster.members), random.choice(cluster.processes)
-        host: SimHost = random.choice([*cluster.servers, *cluster.clients])
-        other = random.choice([name for name in names if name != host.name])
-        match random.randrange(14):
-            case 0:
-                member.crash()
-            case 1:
-                random.choice((member, process)).kill()
-            case 2 | 3:
-                cluster.boot_servers()
-            case 4 | 5:
-                # Longer than a session lives, often: what it does when it goes on comes too late.
-                paused = random.choice((*cluster.clients, process, member))
-                paused.pause()
-                await asyncio.sleep(random.uniform(0, 8))
-                paused.resume()
-            case 6:
-                inside = [name for name in names if random.random() < 0.5]
-                net.partition(inside, [name for name in names if name not in inside])
-            case 7:
-                net.partition([process.name], [name for name in names if name != process.name])
-            case 8:
-                net.cut(host.name, other, both=random.random() < 0.5)
-            case 9:
-                net.clog(host.name, other)
-            case 10:
-                net.reset(host.name, other)
-            case 11:
-                net.half_open(host.name, other)
-            case 12:
-                host.clock.step(random.uniform(-100, 100))
-            case _:
-                net.heal()
-                cluster.boot_servers()
-
-
-async def late_holders(cluster: LockCluster, *, for_s: float) -> None:
-    """Clients stand still for longer than their session lives, and go on as if nothing had been.
-
-    They cannot reach the lock service then, or the news that they lost their lock would be the first that they hear.
-    """
-    world = cluster.world
-    until_s = world.virtual_s + for_s
-    while world.virtual_s < until_s:
-        await asyncio.sleep(world.random.uniform(0.2, 2))
-        if not cluster.holders:
-            continue
-        paused = world.host(world.random.choice(sorted(cluster.holders)))
-        for process in PROCESSES:
-            world.net.cut(paused.name, process)
-        paused.pause()
-        await asyncio.sleep(world.random.uniform(4, 8))
-        paused.resume()
-        await asyncio.sleep(world.random.uniform(0, 2))
-        world.net.heal()
-
-
 async def heal(cluster: LockCluster) -> None:
     """Ends every fault, and waits until the clients have stopped and everybody gets every lock. Raises NotConverged."""
     cluster.world.net.heal()
     for host in (*cluster.servers, *cluster.clients):
         host.resume()
+        host.drift(host.rate_at_first)
     cluster.boot_servers()
     asker = cluster.world.host("asker")
     try:
@@ -221,18 +146,15 @@ async def read_history(runtime: Runtime) -> tuple[list[Change], list[Write]]:
         await channel.close()
 
 
-async def scenario(world: World, histories: Histories, *, calm: bool = False) -> LockCluster:
-    """Boots, works, breaks, heals, converges, audits. With `calm` nothing but clients stand still.
-
-    The history is judged by whoever plays this.
-    """
+async def scenario(world: World, histories: Histories, plan: Plan) -> LockCluster:
+    """Boots, works, breaks, heals, converges, audits. The history is judged by whoever plays this."""
     logging.getLogger("orrery").setLevel(logging.CRITICAL)
     recorder = histories.record("locks", "lock")
     lock_delay_s = world.random.choice((0, 1))
     cluster = LockCluster(world, recorder, lock_delay_s=lock_delay_s, fences="fencing" not in _off)
     cluster.boot_servers()
     clients = cluster.boot_clients()
-    await (late_holders if calm else break_things)(cluster, for_s=FAULTS_S)
+    await plan(cluster)
     cluster.stopping = True
     await heal(cluster)
     async with asyncio.timeout(CONVERGED_S_MAX):
@@ -252,16 +174,17 @@ async def scenario(world: World, histories: Histories, *, calm: bool = False) ->
     return cluster
 
 
-async def _faults(world: World, histories: Histories) -> None:
-    await scenario(world, histories)
+def _setting(plan: Plan, options: SwarmOptions | None = None) -> Setting:
+    async def play(world: World, histories: Histories) -> None:
+        await scenario(world, histories, plan)
 
-
-async def _late(world: World, histories: Histories) -> None:
-    await scenario(world, histories, calm=True)
+    return Setting(play, limits=LIMITS, safeguards=SAFEGUARDS, lacking=lacking, options=options)
 
 
 SETTINGS = {
-    "lock": Setting(_faults, limits=LIMITS, safeguards=SAFEGUARDS, lacking=lacking),
-    "lock-late": Setting(_late, limits=LIMITS, safeguards=SAFEGUARDS, lacking=lacking, options=SwarmOptions()),
+    "lock": _setting(break_things),
+    "lock-late": _setting(late_holders, SwarmOptions()),
+    "lock-pause": _setting(long_pauses, SwarmOptions()),
+    "lock-clocks": _setting(wrong_clocks, SwarmOptions()),
 }
 """By the names in `orrery/sim/scenarios.py`."""

@@ -1,6 +1,6 @@
 """The disk under kv's state machine: `cluster.replica.interface.DurableState` over an engine.
 
-durable = await KvDurability.open(home)
+durable = await KvDurability.open(home, clock)
 machine = KvStateMachine(backend=durable)
 replica = await host.replica(GROUP, machine, durable)
 """
@@ -8,11 +8,14 @@ replica = await host.replica(GROUP, machine, durable)
 from collections.abc import AsyncIterator
 
 from cluster.pb.orrery.kv.v1.command_pb2 import MemberAttributes
+from runtime import Clock
+from services.kv.backend.commit_times import CommitTimes
 from services.kv.backend.home import EngineHome
 from services.kv.backend.records import PAUSE_BYTES, TurnRecords
 from services.kv.backend.state import beside, load
 from services.kv.mvcc.snapshots import SnapshotReader
 from services.kv.mvcc.store import Store
+from storage.engine import DurableEngine
 
 RECLAIM_RECORDS_PER_TURN = 64
 """Garbage that a turn visits; an idle member is driven by its service."""
@@ -21,8 +24,11 @@ RECLAIM_RECORDS_PER_TURN = 64
 class KvDurability:
     """Ends turns, and looks after the engine."""
 
-    def __init__(self, home: EngineHome, records: TurnRecords) -> None:
+    def __init__(self, home: EngineHome, records: TurnRecords, clock: Clock) -> None:
         """Use `open`."""
+        self.commits = CommitTimes()
+        """How long it took until what was applied was durable, each time that somebody waited for it."""
+        self._clock = clock
         self._home = home
         self._records = records
         self._fresh: TurnRecords | None = None
@@ -36,9 +42,9 @@ class KvDurability:
         self._members_changed: dict[int, None] = {}
 
     @staticmethod
-    async def open(home: EngineHome) -> "KvDurability":
-        """Reads the state that is there. Raises DamagedState, Corruption."""
-        return KvDurability(home, TurnRecords(home.engine))
+    async def open(home: EngineHome, clock: Clock) -> "KvDurability":
+        """Reads the state that is there; commits are timed by `clock`. Raises DamagedState, Corruption."""
+        return KvDurability(home, TurnRecords(home.engine), clock)
 
     # ---- for the state machine
 
@@ -80,13 +86,18 @@ class KvDurability:
         self._leases_changed = dict.fromkeys(lease.id for lease in self.store.leases)
         self._members_changed = dict.fromkeys(self.members)
         self._end_turn(self._fresh, index, note)
-        await self._fresh.engine.flush()
+        await self._commit(self._fresh)
         await self._home.adopt()
         self._records, self._fresh = self._fresh, None
 
     async def persist(self) -> None:
         """Makes every turn so far durable."""
-        await self._records.engine.flush()
+        await self._commit(self._records)
+
+    @property
+    def engine(self) -> DurableEngine:
+        """The engine that counts."""
+        return self._records.engine
 
     @property
     def must_pause(self) -> bool:
@@ -100,6 +111,11 @@ class KvDurability:
     async def close(self) -> None:
         """Closes the engine. Does not make anything durable: see `persist`."""
         await self._home.close()
+
+    async def _commit(self, records: TurnRecords) -> None:
+        begin_s = self._clock.monotonic_s()
+        await records.engine.flush()
+        self.commits.observe(self._clock.monotonic_s() - begin_s)
 
     def _end_turn(self, records: TurnRecords, index: int, note: bytes) -> None:
         records.end_turn(

@@ -41,7 +41,7 @@ async def open_state(name: StoredEngineName, runtime: Runtime, *, keep: bool, re
 async def _open(runtime: Runtime, open_engine: OpenEngine, *, keep: bool) -> KvDurability:
     home = await EngineHome.open(runtime.disk, DIRECTORY, open_engine, keep=keep)
     try:
-        return await KvDurability.open(home)
+        return await KvDurability.open(home, runtime.clock)
     except BaseException:
         await home.close()
         raise

@@ -1,8 +1,6 @@
 """A cluster of fake processes in a temporary directory, on free ports; none of them survives its test."""
 
-import os
 import signal
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,21 +12,9 @@ from orrery import supervisor as supervisor_module
 from orrery.layout import Node
 from orrery.main import main
 from orrery.state import ClusterDirectory
+from tests.unit.free_ports import free_block
 
 FAKE = Path(__file__).with_name("fake_service.py")
-
-
-def free_base() -> int:
-    """A port base whose hundred ports are free."""
-    for base in range(12000 + os.getpid() % 100 * 100, 32000, 100):
-        try:
-            for offset in range(100):
-                with socket.create_server(("127.0.0.1", base + offset)):
-                    pass
-        except OSError:
-            continue
-        return base
-    raise AssertionError("no free ports")
 
 
 class Cluster:
@@ -36,7 +22,7 @@ class Cluster:
 
     def __init__(self, root: Path) -> None:
         self.directory = ClusterDirectory(str(root))
-        self.base = free_base()
+        self.base = free_block()
 
     def mood(self, node: str, mood: str) -> None:
         self.directory.root.mkdir(exist_ok=True)

@@ -162,6 +162,26 @@ async def test_a_read_on_the_spot(disk: RealDisk) -> None:
         file.pread_now(1, 0)
 
 
+async def test_opening_and_closing_on_the_spot(disk: RealDisk) -> None:
+    file = await disk.open("a", create=True)
+    await file.pwrite([b"0123"], 0)
+    again = disk.open_now("a")
+    assert again.pread_now(2, 1) == b"12"
+    again.close_now()
+    again.close_now()
+    await again.close()
+    with pytest.raises(OSError, match="closed"):
+        again.pread_now(1, 0)
+    assert await file.pread(1, 0) == b"0"
+    file.close_now()
+    with pytest.raises(OSError, match="closed"):
+        await file.size()
+    with pytest.raises(FileNotFoundError):
+        disk.open_now("b")
+    with pytest.raises(PermissionError):
+        disk.open_now("../a")
+
+
 async def test_a_link_is_a_second_name(disk: RealDisk) -> None:
     file = await disk.open("a", create=True)
     await file.pwrite([b"kept"], 0)

@@ -113,6 +113,21 @@ async def test_a_read_on_the_spot_sees_the_current_image_and_its_faults() -> Non
         file.pread_now(2, 1)
 
 
+async def test_opening_and_closing_on_the_spot() -> None:
+    disk = SimDisk(random.Random(1))
+    disk.put("f", b"0123")
+    file = disk.open_now("f")
+    assert file.pread_now(2, 1) == b"12"
+    file.close_now()
+    with pytest.raises(OSError, match="closed"):
+        file.pread_now(1, 0)
+    with pytest.raises(FileNotFoundError):
+        disk.open_now("g")
+    disk.power_lost = True
+    with pytest.raises(PowerLost):
+        disk.open_now("f")
+
+
 async def test_a_linked_file_survives_under_each_synced_name() -> None:
     seen = set()
     for seed in range(50):

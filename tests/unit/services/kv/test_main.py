@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -20,13 +19,9 @@ from runtime.process import StopSignal
 from runtime.real import StreamNet, SystemRandomness
 from services.kv.config import AdminConfig, KvConfig, KvSection
 from services.kv.main import serve
+from tests.unit.free_ports import free_port
 
 READY_S_MAX = 20.0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

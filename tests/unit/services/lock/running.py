@@ -17,17 +17,10 @@ from runtime.real import StreamNet, SystemClock, SystemRandomness
 from services.kv.local_node import LocalNode
 from services.lock.config import AdminConfig, LockConfig, LockSection
 from services.lock.main import serve
+from tests.unit.free_ports import free_port
 
 if TYPE_CHECKING:
     from cluster.pb.orrery.lock.v1.lock_pb2_grpc import ElectionsAsyncStub
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Stream:

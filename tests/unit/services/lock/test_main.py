@@ -3,9 +3,11 @@
 import asyncio
 import json
 
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.kv.local_node import LocalNode
+from services.lock import main
 from tests.unit.services.lock.running import Service
 
 
@@ -68,6 +70,13 @@ async def test_the_admin_port_tells_what_it_does(service: Service) -> None:
     )
 
 
+@pytest.fixture
+def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "PROBE_S", 0.05)
+    monkeypatch.setattr(main, "PROBE_WITHIN_S", 0.2)
+
+
+@pytest.mark.usefixtures("quick_probes")
 async def test_it_is_ready_when_kv_answers_and_only_then(service: Service) -> None:
     kv: LocalNode = service.kv
     admin = service.configs[0].admin.listen

@@ -46,6 +46,9 @@ class MemoryFile:
     async def close(self) -> None:
         self.closed = True
 
+    def close_now(self) -> None:
+        self.closed = True
+
 
 def finish(coroutine: Coroutine[object, object, T]) -> T:
     """What a coroutine gives that never waits, since its files are in memory: a hundred times cheaper than a loop."""

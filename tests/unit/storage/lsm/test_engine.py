@@ -32,6 +32,7 @@ TINY = {
     "table_bytes_max": 3000,
     "block_bytes": 256,
     "block_cache_bytes": 4000,
+    "open_tables_max": 3,
     "manifest_segment_bytes": 700,
     "wal_segment_bytes": 4096,
     "slowdown_ms": 0.01,
@@ -498,3 +499,63 @@ async def test_a_small_soak_ends_equal() -> None:
         await story.begin()
     story.check()
     await story.end()
+
+
+async def test_reads_are_counted_by_what_they_cost() -> None:
+    engine = await open_engine(
+        SimDisk(random.Random(1)), row_cache_bytes=0, block_cache_bytes=1 << 20, table_bytes_max=1 << 20
+    )
+    keys = [b"%04d" % number for number in range(300)]
+    for key in keys:
+        engine.put(key, b"value" * 4)
+    await engine.compact()
+    for key in keys:
+        assert engine.get(key) is not None
+    reads = engine.statistics().reads
+    assert reads.table_gets == 300
+    assert reads.block_hits + reads.block_misses == 300
+    assert 10 < reads.block_misses < 100, "each block was read once, and found then"
+    assert (reads.filter_rejects, reads.filter_false_positives) == (0, 0), "one table, which has all"
+    for key in keys:
+        assert engine.get(key + b"x") is None
+    spared = engine.statistics().reads
+    assert spared.filter_rejects + spared.filter_false_positives >= 299
+    assert spared.filter_rejects > 10 * spared.filter_false_positives
+    assert len(list(engine.scan())) == 300
+    assert engine.statistics().reads.blocks_past_cache > 0
+    assert reads.blocks_past_cache == 0, "what was told before stays as it was"
+    await engine.close()
+
+
+async def test_rows_that_were_found_ask_no_table_again() -> None:
+    engine = await open_engine(SimDisk(random.Random(1)))
+    engine.put(b"a", b"1")
+    await engine.flush()
+    for _ in range(3):
+        assert engine.get(b"a") == b"1"
+    assert engine.statistics().reads.table_gets == 1
+    await engine.close()
+
+
+async def test_few_tables_are_open_and_all_are_read() -> None:
+    disk = SimDisk(random.Random(1))
+    engine = await open_engine(disk, block_cache_bytes=0, row_cache_bytes=0)
+    for number in range(1000):
+        engine.put(b"%04d" % (number * 7919 % 1000), b"x" * 40)
+        await engine.throttle()
+    await engine.flush()
+    await engine.settle()
+    tables = sum(level.tables for level in engine.statistics().levels)
+    assert tables > 6
+    for number in range(0, 1000, 7):
+        assert engine.get(b"%04d" % number) == b"x" * 40
+    assert len(list(engine.scan(reverse=True))) == 1000
+    statistics = engine.statistics()
+    assert statistics.open_tables == 3
+    assert statistics.tables_reopened > tables
+    await engine.close()
+    assert engine.statistics().open_tables == 0
+    again = await open_engine(disk, open_tables_max=1)
+    assert len(list(again.scan())) == 1000
+    assert again.statistics().open_tables == 1
+    await again.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -198,7 +199,17 @@ async def test_a_member_alone_leaves_and_stops_at_once() -> None:
     assert [change async for change in member.watch()] == []
 
 
-async def test_it_goes_on_looking_for_seeds_that_come_later() -> None:
+async def test_it_goes_on_looking_for_seeds_that_come_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    ask = loop.getaddrinfo
+
+    async def getaddrinfo(host: str, port: int, **what: Any) -> Any:
+        # A resolver may take its seconds to say so.
+        if host == "nowhere.invalid":
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return await ask(host, port, **what)
+
+    monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
     early = await start("early")
     address = str(early.address)
     await early.stop()

@@ -1,61 +1,24 @@
 """Sending: windows, fairness between streams, and what waits while the transport is full."""
 
 import struct
-from collections.abc import Iterator
 
-from cluster.rpc.http2 import Connection, ErrorCode, Limits, Stream, encode_headers, frames
-from cluster.rpc.http2.events import ConnectionFailed, DataReceived, Event, HeadersReceived, StreamDrained
+import pytest
 
-REQUEST = encode_headers(
-    [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/a"), (b":authority", b"x"), (b"te", b"trailers")]
+from cluster.rpc.http2 import Connection, ErrorCode, Limits, LocalFault, encode_headers, frames
+from cluster.rpc.http2.events import DataReceived, StreamDrained
+from tests.unit.cluster.rpc.http2.wire import (
+    REQUEST,
+    RESPONSE,
+    TRAILERS,
+    exchange,
+    failure,
+    frame,
+    headers,
+    pair,
+    sent,
+    server,
+    stream_of,
 )
-RESPONSE = encode_headers([(b":status", b"200")])
-TRAILERS = encode_headers([(b"grpc-status", b"0")])
-
-
-def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
-    return frames.frame_header(len(payload), kind, flags, stream_id) + payload
-
-
-def headers(stream_id: int, block: bytes = REQUEST, *, ends: bool = False) -> bytes:
-    return frame(frames.HEADERS, frames.END_HEADERS | (frames.END_STREAM if ends else 0), stream_id, block)
-
-
-def server(limits: Limits | None = None) -> Connection:
-    """A server that has had its handshake, with empty output."""
-    connection = Connection(limits or Limits(), client=False)
-    connection.start()
-    connection.receive(frames.PREFACE + frames.settings_frame({}), 0.0)
-    connection.take_output()
-    return connection
-
-
-def sent(connection: Connection) -> list[tuple[int, int, int, bytes]]:
-    """The frames in the output: kind, flags, stream, payload."""
-    return list(cut(connection.take_output()))
-
-
-def cut(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    at = 0
-    while at < len(data):
-        high, low, kind, flags, stream_id = struct.unpack_from(">HBBBI", data, at)
-        length = high << 8 | low
-        yield kind, flags, stream_id, data[at + 9 : at + 9 + length]
-        at += 9 + length
-
-
-def failure(events: list[Event]) -> ErrorCode | None:
-    for event in events:
-        if isinstance(event, ConnectionFailed):
-            return event.code
-    return None
-
-
-def stream_of(events: list[Event]) -> Stream:
-    event = events[0]
-    assert isinstance(event, HeadersReceived)
-    return event.stream
-
 
 OVER = frame(frames.DATA, 0, 1, b"x" * 16_384)
 
@@ -160,3 +123,41 @@ def test_data_on_a_stream_that_we_reset_still_counts_for_the_connection() -> Non
         assert failure(connection.receive(OVER, 0.0)) is None
     increments = [struct.unpack(">I", payload)[0] for kind, _, _, payload in sent(connection) if kind == 8]
     assert sum(increments) >= 20 * 16_384 - 65_535
+
+
+def test_a_request_that_never_went_out_is_not_reset_on_the_wire() -> None:
+    client, peer = pair()
+    client.block()
+    stream = client.open(REQUEST)
+    client.reset(stream, ErrorCode.CANCEL)
+    client.unblock()
+    second = client.open(REQUEST, ends=True)
+    _, events = exchange(client, peer)
+    assert failure(events) is None
+    assert stream_of(events).id == second.id
+
+
+def test_our_first_block_says_that_our_encoder_keeps_no_table() -> None:
+    client = Connection(Limits(), client=True)
+    client.start()
+    client.take_output()
+    client.open(REQUEST)
+    client.open(REQUEST)
+    blocks = [payload for kind, _, _, payload in sent(client) if kind == frames.HEADERS]
+    assert blocks == [b"\x20" + REQUEST, REQUEST]
+
+
+def test_long_header_blocks_are_continued() -> None:
+    client, peer = pair()
+    block = encode_headers([(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/"), (b"a", b"x" * 40_000)])
+    client.open(block, ends=True)
+    _, events = exchange(client, peer)
+    assert stream_of(events).id == 1
+    assert events[0].block.fields[-1] == (b"a", b"x" * 40_000)  # type: ignore[attr-defined]
+
+
+def test_sending_after_the_end_is_our_own_fault() -> None:
+    client, _ = pair()
+    stream = client.open(REQUEST, ends=True)
+    with pytest.raises(LocalFault):
+        client.send_data(stream, b"x")

@@ -109,7 +109,7 @@ class Member:
     @staticmethod
     async def boot(disk: SimDisk, open_engine: Callable[[str], Awaitable[DurableEngine]]) -> "Member":
         home = await EngineHome.open(disk, DIRECTORY, open_engine)
-        return Member(home, await KvDurability.open(home))
+        return Member(home, await KvDurability.open(home, SystemClock()))
 
 
 async def chunks_of(data: bytes) -> AsyncIterator[bytes]:

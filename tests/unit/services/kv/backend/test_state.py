@@ -6,6 +6,7 @@ import pytest
 
 from cluster.pb.etcd.etcdserverpb.rpc_pb2 import PutRequest
 from cluster.pb.orrery.kv.v1.stored_pb2 import StoredState
+from runtime.real import SystemClock
 from runtime.sim import SimDisk
 from services.kv import commands
 from services.kv.backend.durable import KvDurability
@@ -25,7 +26,7 @@ async def filled() -> tuple[DurableEngine, KvStateMachine]:
         return await BTreeEngine.open(disk, path)
 
     home = await EngineHome.open(disk, "state", open_engine)
-    durable = await KvDurability.open(home)
+    durable = await KvDurability.open(home, SystemClock())
     machine = KvStateMachine(backend=durable)
     for index, key in enumerate([b"a", b"b"], 1):
         machine.apply([(index, commands.encode(commands.PUT, PutRequest(key=key, value=b"v")))])

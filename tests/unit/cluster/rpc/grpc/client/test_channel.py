@@ -1,7 +1,6 @@
 """The channel: connecting, waiting, losing a connection and finding another."""
 
 import asyncio
-import socket
 from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
@@ -12,6 +11,7 @@ import pytest
 from cluster.rpc.grpc import CallFailed, Channel, ChannelOptions, Server, ServerOptions
 from cluster.rpc.http2 import Limits, frames
 from runtime.real import StreamNet, SystemRandomness
+from tests.unit.free_ports import free_port
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 HOST = "127.0.0.1"
@@ -44,11 +44,6 @@ async def serve(port: int = 0, limits: Limits | None = None) -> tuple[Server, in
     handlers = Handlers()
     server.add_generic_rpc_handlers([handlers])
     return server, await server.listen(HOST, port), handlers
-
-
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def channel_to(*ports: int, options: ChannelOptions = QUICK) -> Channel:

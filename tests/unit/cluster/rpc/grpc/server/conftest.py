@@ -1,0 +1,3 @@
+from tests.unit.cluster.rpc.grpc.server.serving import server
+
+__all__ = ["server"]
