@@ -16,6 +16,7 @@ from itertools import accumulate
 from typing import Generic
 
 from cluster.discovery.balancers.balancer import TargetT
+from cluster.discovery.balancers.draws import draw
 from runtime import Randomness
 
 
@@ -26,6 +27,7 @@ class LeastRequest(Generic[TargetT]):
 
     def __init__(self, random: Randomness) -> None:
         self._random = random
+        self._draws: list[float] = []
         self._targets: list[TargetT] = []
         self._ends: list[int] | None = None
         """Sums of weights up to each target; None: all weigh the same."""
@@ -46,11 +48,13 @@ class LeastRequest(Generic[TargetT]):
         count = len(targets)
         if count < 2:
             return targets[0] if targets else None
+        if not self._draws:
+            self._draws = draw(self._random)
         if self._ends is not None:
             ends = self._ends if targets is self._targets else list(accumulate(target.weight for target in targets))
             return self._pick_weighted(targets, ends)
         # One draw for both: what is left of it below the first's place is random still, and a draw is what costs.
-        drawn = self._random.random() * count
+        drawn = self._draws.pop() * count
         first = int(drawn)
         second = int((drawn - first) * (count - 1))
         if second >= first:
@@ -61,7 +65,7 @@ class LeastRequest(Generic[TargetT]):
     def _pick_weighted(self, targets: Sequence[TargetT], ends: Sequence[int]) -> TargetT:
         """The less busy of two different ones, each drawn in proportion to its weight."""
         total = ends[-1]
-        drawn = self._random.random() * total
+        drawn = self._draws.pop() * total
         first = bisect_right(ends, drawn)
         one = targets[first]
         weight = one.weight

@@ -13,6 +13,7 @@ from math import ceil
 from typing import Generic
 
 from cluster.discovery.balancers.balancer import TargetT
+from cluster.discovery.balancers.draws import draw
 from runtime import Randomness
 from structures.hash_ring import POINTS, HashRing, ring_hash
 
@@ -36,6 +37,7 @@ class RingHash(Generic[TargetT]):
         if load_max is not None and load_max <= 1.0:
             raise ValueError("load_max is a multiple of the mean load above 1")
         self._random = random
+        self._draws: list[float] = []
         self._load_max = load_max
         self._ring = HashRing()
         self._targets: dict[str, TargetT] = {}
@@ -66,9 +68,9 @@ class RingHash(Generic[TargetT]):
         """See `Balancer`."""
         if not self._usable:
             return None
-        place = int(self._random.random() * (1 << 64)) if key is None else ring_hash(key)
+        place = ring_hash(key) if key is not None else self._anywhere()
         target = self._targets[self._ring.lookup(place)]
-        if target.is_usable and target not in tried and self._has_room(target, in_flight):
+        if target.is_usable and target not in tried and (self._load_max is None or self._has_room(target, in_flight)):
             return target
         spare: TargetT | None = None
         for address in self._ring.walk(place):
@@ -79,6 +81,11 @@ class RingHash(Generic[TargetT]):
                 spare = spare or target
         # The bounds of all usable targets together hold every call; with some of them tried, the rest may be full.
         return spare
+
+    def _anywhere(self) -> int:
+        if not self._draws:
+            self._draws = draw(self._random)
+        return int(self._draws.pop() * (1 << 64))
 
     def _has_room(self, target: TargetT, in_flight: int) -> bool:
         if self._load_max is None:
