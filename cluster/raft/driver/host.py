@@ -24,15 +24,14 @@ import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
-from cluster.raft.core.tracker.progress import ProgressState
 from cluster.raft.core.types import Message, MessageKind, Ready, Role, SnapshotMeta, Stage, Standing
 from cluster.raft.driver import condemned
 from cluster.raft.driver.boot import OpenedLog, open_log
 from cluster.raft.driver.errors import HostStopped, ReplicaCorrupted
 from cluster.raft.driver.group import Group, GroupMachine
+from cluster.raft.driver.holding_back import HeldBack
 from cluster.raft.driver.incoming import IncomingSnapshots
 from cluster.raft.driver.log_queue import LogQueue
-from cluster.raft.driver.news import CommitNews
 from cluster.raft.driver.opening import Opening
 from cluster.raft.driver.options import HostOptions
 from cluster.raft.driver.snapshots import SnapshotStore
@@ -96,8 +95,8 @@ class RaftHost:
         self._ticks = 0
         self._tick_timer: asyncio.TimerHandle | None = None
         self._tick_next_s = 0.0
-        self._news = CommitNews(options.commit_news_delay_s)
-        self._news_timer: asyncio.TimerHandle | None = None
+        self._held = HeldBack(options.hold_back_s)
+        self._held_timer: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self.log = LogQueue(wal, self._wake.set, self._fail)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -192,8 +191,8 @@ class RaftHost:
             self._stopping = True
             if self._tick_timer is not None:
                 self._tick_timer.cancel()
-            if self._news_timer is not None:
-                self._news_timer.cancel()
+            if self._held_timer is not None:
+                self._held_timer.cancel()
             if not self._ended.done():
                 self._ended.cancel()
             tasks = list(self._tasks)
@@ -381,18 +380,18 @@ class RaftHost:
             return False
         outbox, self._outbox = self._outbox, defaultdict(list)
         for target, messages in outbox.items():
-            self._transport.send(target, self._news.join(target, messages))
+            self._transport.send(target, self._held.join(target, messages))
         return True
 
-    def _send_news(self) -> None:
+    def _send_held(self) -> None:
         """What was held back long enough goes out, and the rest is waited for."""
         loop = asyncio.get_running_loop()
-        self._news_timer = None
-        for target, messages in self._news.take_due(loop.time()).items():
+        self._held_timer = None
+        for target, messages in self._held.take_due(loop.time()).items():
             self._transport.send(target, messages)
-        due_s = self._news.due_s
+        due_s = self._held.due_s
         if due_s is not None:
-            self._news_timer = loop.call_at(due_s, self._send_news)
+            self._held_timer = loop.call_at(due_s, self._send_held)
 
     def _report_unreachable(self) -> None:
         members, self._unreachable = self._unreachable, set()
@@ -408,7 +407,7 @@ class RaftHost:
             if group is None or message.target != self.member_id:
                 self.counters.messages_dropped += 1
                 continue
-            self._news.heard(message)
+            self._held.heard(message)
             group.core.step(message)
             if not group.scheduled:
                 group.scheduled = True
@@ -416,7 +415,7 @@ class RaftHost:
 
     def _tick_groups(self) -> None:
         ticks, self._ticks = self._ticks, 0
-        self._news.ticked(ticks)
+        self._held.ticked(ticks)
         for group in self.groups.values():
             for _ in range(ticks):
                 group.core.tick()
@@ -490,19 +489,16 @@ class RaftHost:
             kind = message.kind
             if kind is MessageKind.SNAPSHOT:
                 self._snapshotting.send(group, message)
-            elif kind is not MessageKind.APPEND or message.entries or not self._hold_back(group, message):
+            elif kind is not MessageKind.APPEND or not self._hold_back(group, message):
                 self._outbox[message.target].append(GroupMessage(group.group_id, message))
 
     def _hold_back(self, group: Group, message: Message) -> bool:
-        """Whether an APPEND without entries goes out later. One that probes does not: much waits for its answer."""
-        if group.core.progress[message.target].state is not ProgressState.REPLICATE:
-            return False
         loop = asyncio.get_running_loop()
-        if not self._news.hold(GroupMessage(group.group_id, message), loop.time()):
+        now_s = loop.time()
+        if not self._held.hold(group.group_id, group.core, message, now_s):
             return False
-        if self._news_timer is None:
-            due_s = self._news.due_s
-            self._news_timer = loop.call_at(due_s if due_s is not None else loop.time(), self._send_news)
+        if self._held_timer is None:
+            self._held_timer = loop.call_at(self._held.due_s or now_s, self._send_held)
         return True
 
     # The log
