@@ -17,7 +17,6 @@ could have sent that one: in one term its log at an index never changes.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from cluster.raft.core import Raft
 from cluster.raft.core.tracker.progress import ProgressState
@@ -135,10 +134,15 @@ def _joined(before: Message, after: Message) -> Message | None:
     """One APPEND that says what two say; None where there is none."""
     if before.term != after.term or before.index + len(before.entries) != after.index:
         return None
-    commit = max(before.commit, after.commit)
-    if not after.entries:
-        return replace(before, commit=commit)
-    if not before.entries:
-        return replace(after, commit=commit)
-    both = replace(before, entries=before.entries + after.entries, commit=commit)
-    return None if _is_large(both) else both
+    entries = before.entries + after.entries
+    both = Message(
+        MessageKind.APPEND,
+        before.source,
+        before.target,
+        before.term,
+        index=before.index,
+        log_term=before.log_term,
+        entries=entries,
+        commit=max(before.commit, after.commit),
+    )
+    return None if before.entries and after.entries and _is_large(both) else both
