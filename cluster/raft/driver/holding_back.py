@@ -47,9 +47,9 @@ class HeldBack:
         """Time has passed."""
         self._ticks += ticks
 
-    def heard(self, message: Message) -> None:
+    def heard(self, core: Raft, message: Message) -> None:
         """A message came in: a member that asks something waits for the answer."""
-        if message.kind in _QUESTIONS:
+        if message.kind in _QUESTIONS and message.source in core.progress:
             self._eager_until[message.source] = self._ticks + EAGER_TICKS
 
     def hold(self, group: int, core: Raft, message: Message, now_s: float) -> bool:
@@ -57,8 +57,11 @@ class HeldBack:
         target = message.target
         if not self._delay_s or self._eager_until.get(target, 0) > self._ticks:
             return False
+        progress = core.progress.get(target)
         # One that probes does not wait: much waits for its answer.
-        if core.progress[target].state is not ProgressState.REPLICATE or (message.entries and _is_needed(core, target)):
+        if progress is None or progress.state is not ProgressState.REPLICATE:
+            return False
+        if message.entries and _is_needed(core, target):
             return False
         held = self._held.get(target)
         if held is None:

@@ -407,7 +407,7 @@ class RaftHost:
             if group is None or message.target != self.member_id:
                 self.counters.messages_dropped += 1
                 continue
-            self._held.heard(message)
+            self._held.heard(group.core, message)
             group.core.step(message)
             if not group.scheduled:
                 group.scheduled = True

@@ -79,13 +79,20 @@ def test_a_leader_that_is_being_removed_needs_all_the_others() -> None:
 def test_who_asks_is_told_at_once_for_a_while() -> None:
     held, leader = HeldBack(DELAY_S), StubLeader()
     for kind in (MessageKind.PROPOSE, MessageKind.READ_INDEX):
-        held.heard(Message(kind, 2, 1))
+        held.heard(leader.core, Message(kind, 2, 1))
         assert not held.hold(1, leader.core, append(2, 10, 1), 0.0)
         held.ticked(EAGER_TICKS)
         assert held.hold(1, leader.core, append(2, 10, 1), 0.0)
         held.join(2, ())
-    held.heard(Message(MessageKind.APPEND_REPLY, 2, 1))
+    held.heard(leader.core, Message(MessageKind.APPEND_REPLY, 2, 1))
+    held.heard(leader.core, Message(MessageKind.PROPOSE, 99, 1))
     assert held.hold(1, leader.core, append(2, 10, 1), 0.0)
+
+
+def test_a_member_that_was_removed_meanwhile_is_told_at_once() -> None:
+    leader = StubLeader()
+    del leader.progress[3]
+    assert not HeldBack(DELAY_S).hold(1, leader.core, append(3, 10, 0, commit=10), 0.0)
 
 
 def test_commit_news_wait_for_the_next_entries_even_of_those_who_are_needed() -> None:
