@@ -24,7 +24,7 @@ import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
-from cluster.raft.core.types import Message, MessageKind, Ready, Role, SnapshotMeta, Stage, Standing
+from cluster.raft.core.types import Entry, Message, MessageKind, Ready, Role, SnapshotMeta, Stage, Standing
 from cluster.raft.driver import condemned
 from cluster.raft.driver.boot import OpenedLog, open_log
 from cluster.raft.driver.errors import HostStopped, ReplicaCorrupted
@@ -91,6 +91,8 @@ class RaftHost:
         self._inbox_bytes = 0
         self._scheduled: list[Group] = []
         self._outbox: defaultdict[int, list[GroupMessage]] = defaultdict(list)
+        self._postponed: list[tuple[Group, list[Entry]]] = []
+        """Committed entries that are applied once the turn's records are with the log."""
         self._unreachable: set[int] = set()
         self._ticks = 0
         self._tick_timer: asyncio.TimerHandle | None = None
@@ -358,6 +360,8 @@ class RaftHost:
                 self._turn()
                 if self.log.has_gathered:
                     self._wake.set()
+            if self._postponed:
+                self._apply_postponed()
             # Readers of sockets and timers get their chance even when there is always more to do.
             await asyncio.sleep(0)
 
@@ -451,15 +455,32 @@ class RaftHost:
             # Nothing to write and nothing in flight: it is as durable as it will ever be.
             self._persisted(group, ready)
         if ready.committed:
-            group.apply(ready.committed)
-            if group.machine.must_pause:
-                group.begin_pause()
-                self.spawn(self._pause(group), "raft-pause")
-            self._snapshotting.consider(group)
+            if (ready.must_sync and group.core.role is not Role.LEADER) or any(
+                other is group for other, _ in self._postponed
+            ):
+                # The leader waits for this member's acknowledgement, and hardly anybody for its state. A leader's own
+                # callers do wait.
+                self._postponed.append((group, ready.committed))
+            else:
+                self._apply(group, ready.committed)
         if ready.read_states:
             group.machine.reads_ready(ready.read_states)
         if ready.soft_state is not None or term_changed:
             group.machine.leadership_changed()
+
+    def _apply(self, group: Group, committed: list[Entry]) -> None:
+        group.apply(committed)
+        if group.machine.must_pause:
+            group.begin_pause()
+            self.spawn(self._pause(group), "raft-pause")
+        self._snapshotting.consider(group)
+
+    def _apply_postponed(self) -> None:
+        postponed, self._postponed = self._postponed, []
+        for group, committed in postponed:
+            self._apply(group, committed)
+            # What was applied may let the core hand out more.
+            self.schedule(group)
 
     async def _pause(self, group: Group) -> None:
         """Applying waits for the disk under the state; all else of the group goes on."""
