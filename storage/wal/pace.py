@@ -6,8 +6,9 @@ are short they are done on the spot. While one is done, everything else in the p
 
 - the mean of the recent syncs is held below MEAN_S_MAX: else the log goes back to the thread for a while that doubles
   each time;
-- one that took STALL_S or more sends it there at once, for STALL_PAUSE_S: so a disk that stalls again and again holds
-  the process up once in that time, and heartbeats go on during all the other stalls;
+- one that took STALL_S or more sends it there at once, for STALL_PAUSE_S at the least, and twice as long each time: so
+  a disk that stalls again and again holds the process up less and less often, and heartbeats go on during all the other
+  stalls;
 - from the thread it comes back only after TRIAL_SYNCS in a row that took less than TRIAL_S_MAX there.
 
 Rejected: to measure once at the start. Disks are shared, and network volumes change their minds.
@@ -22,7 +23,7 @@ CLIP_S = 2 * MEAN_S_MAX
 and not for the disk, which it would do on a thread, too."""
 STALL_S = 0.05
 """A sync that long says that the disk stalls. Half of the time between two heartbeats."""
-STALL_PAUSE_S = 30.0
+STALL_PAUSE_S = 2.0
 PAUSE_S_MIN = 0.25
 PAUSE_S_MAX = 64.0
 TRIAL_SYNCS = 8
@@ -48,14 +49,18 @@ class Pace:
     def took(self, seconds: float, now_s: float) -> None:
         """A sync on the spot took so long."""
         self.mean_s += (min(seconds, CLIP_S) - self.mean_s) * MEAN_WEIGHT
-        if seconds >= STALL_S:
-            self._back(STALL_PAUSE_S, now_s)
-        elif self.mean_s > MEAN_S_MAX:
-            if now_s - self._since_s > PAUSE_S_MAX:
-                # It was quick for long: what was before says nothing of what comes.
-                self._pause_s = PAUSE_S_MIN
-            self._back(self._pause_s, now_s)
-            self._pause_s = min(PAUSE_S_MAX, 2 * self._pause_s)
+        stalled = seconds >= STALL_S
+        if not stalled and self.mean_s <= MEAN_S_MAX:
+            return
+        if now_s - self._since_s > PAUSE_S_MAX:
+            # It was quick for long: what was before says nothing of what comes.
+            self._pause_s = PAUSE_S_MIN
+        if stalled:
+            self._pause_s = max(self._pause_s, STALL_PAUSE_S)
+        self.is_quick = False
+        self._trials = 0
+        self._not_before_s = now_s + self._pause_s
+        self._pause_s = min(PAUSE_S_MAX, 2 * self._pause_s)
 
     def took_away(self, seconds: float, now_s: float) -> None:
         """A sync on the thread took so long."""
@@ -64,8 +69,3 @@ class Pace:
             self.is_quick = True
             self.mean_s = MEAN_S_MAX / 2
             self._since_s = now_s
-
-    def _back(self, pause_s: float, now_s: float) -> None:
-        self.is_quick = False
-        self._trials = 0
-        self._not_before_s = now_s + pause_s

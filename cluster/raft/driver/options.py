@@ -20,7 +20,7 @@ class HostOptions:
     are heard before the clock runs on, so a healthy leader is not deposed by its own late tick."""
     inbox_bytes_max: int = 256 << 20
     """Data of messages that wait for the next turn; more is dropped, which Raft tolerates."""
-    hold_back_s: float = 0.002
+    hold_back_s: float = 0.005
     """How long a leader may keep entries, and that they are committed, from members that it does not need for a quorum
     and whose callers do not wait; see driver.holding_back. So much longer may a write take in which a member that is
     needed has just failed. 0: everything is sent at once."""

@@ -35,13 +35,16 @@ def test_it_begins_on_the_thread_and_leaves_it_after_quick_syncs_in_a_row() -> N
     assert abs(pace.mean_s - QUICK_S) < QUICK_S / 100
 
 
-def test_one_stall_sends_it_back_for_long() -> None:
+def test_each_stall_sends_it_back_for_longer() -> None:
     pace = Pace()
-    run_in(pace, 0.0)
-    pace.took(STALL_S, 10.0)
-    assert not pace.is_quick
-    assert not run_in(pace, 10.0 + STALL_PAUSE_S - 0.01)
-    assert run_in(pace, 10.0 + STALL_PAUSE_S)
+    assert run_in(pace, 0.0)
+    now_s, pause_s = 10.0, STALL_PAUSE_S
+    while pause_s < PAUSE_S_MAX:
+        pace.took(STALL_S, now_s)
+        assert not run_in(pace, now_s + pause_s - 0.01)
+        now_s += pause_s
+        assert run_in(pace, now_s)
+        pause_s *= 2
 
 
 def slow_down(pace: Pace, now_s: float) -> float:

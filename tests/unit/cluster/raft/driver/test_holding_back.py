@@ -11,7 +11,7 @@ from cluster.raft.core.types import Configuration, Entry, EntryKind, Message, Me
 from cluster.raft.driver.holding_back import BYTES_MAX, EAGER_TICKS, HeldBack
 from cluster.raft.driver.transport import GroupMessage
 
-DELAY_S = 0.002
+DELAY_S = 0.005
 
 
 @dataclass
@@ -157,7 +157,7 @@ def test_everyone_is_told_everything_whatever_is_held_back() -> None:
                 heard[message.target] = max(heard[message.target], message.commit)
 
         for _ in range(60):
-            now_s += source.choice((0.0, 0.0005, 0.003))
+            now_s += source.choice((0.0, 0.001, 0.007))
             target, count = source.choice((2, 3)), source.randrange(4)
             commit = max(commit, min(last.values()) - source.randrange(3))
             message = append(target, last[target], count, commit=commit)
