@@ -76,10 +76,10 @@ def _ports(directory: ClusterDirectory) -> Iterator[Finding]:
     ours, problems, free = 0, [], 0
     for node in nodes_of(state):
         known = state.nodes[node.name]
-        for port in node.ports.values():
+        for port in node.ports:
             if is_alive(known.pid, known.start):
                 ours += 1
-            elif (problem := problem_with(node.host, port)) is not None:
+            elif (problem := problem_with(node.host, port.number, datagrams=port.has_datagrams)) is not None:
                 problems.append(problem)
             else:
                 free += 1
@@ -160,7 +160,7 @@ def _docker(directory: ClusterDirectory) -> Iterator[Finding]:
 
 
 def _clients(directory: ClusterDirectory) -> Iterator[Finding]:
-    for program, source in (("etcdctl", "Debian's package etcd-client"),):
+    for program, source in (("etcdctl", "Debian's package etcd-client"), ("dig", "Debian's package bind9-dnsutils")):
         found = shutil.which(program)
         if found is None:
             yield Finding(program, "warning", f"not found; {source} has it")

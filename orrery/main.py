@@ -42,6 +42,10 @@ def _run(command: str, options: dict[str, object]) -> int:
         from orrery.serve import serve
 
         return serve(**options)  # type: ignore[arg-type]  # names and types are those of _parser
+    if command == "make-key":
+        from orrery.keys import make_key_command
+
+        return make_key_command(str(options["file"]))
     if command == "btree":
         from orrery.btree.command import btree
 
@@ -98,6 +102,15 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--insecure", action="store_true", help="let --host be reachable from other machines")
     up.add_argument("--timeout", metavar="S", type=float, default=60.0, help="seconds to become ready (default: 60)")
 
+    up.add_argument(
+        "--set",
+        metavar="SERVICE.KEY=VALUE",
+        dest="settings",
+        action="append",
+        default=[],
+        help="configure a service otherwise, as in kv.engine=lsm; it stays so for this cluster; may be repeated",
+    )
+
     add("env", "print shell exports that real clients read")
     add("status", "one row a process").add_argument("--json", action="store_true", help="for scripts")
     add("down", "stop the cluster; its data stays")
@@ -133,6 +146,8 @@ def _parser() -> argparse.ArgumentParser:
 
     health = add("health", "exit 0 when a process is ready, for health checks", cluster=False)
     health.add_argument("--admin", metavar="HOST:PORT", help="its admin port (default: $ORRERY_ADMIN__LISTEN)")
+    key = add("make-key", "make the key file of a cluster, unless it is there: what containers share", cluster=False)
+    key.add_argument("file", metavar="FILE")
     add_btree(lambda name, text: add(name, text, cluster=False))
     add_check(lambda name, text: add(name, text, cluster=False))
     add_sim(lambda name, text: add(name, text, cluster=False))

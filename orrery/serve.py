@@ -15,6 +15,7 @@ import msgspec
 from orrery.log_file import LogFile
 from orrery.loopback import is_loopback
 from orrery.services import SERVICES, ServiceSpec
+from orrery.value_files import with_files_read
 from runtime.config import ConfigError, load
 from runtime.logs import configure_logs
 from runtime.process import StopSignal, run_process
@@ -39,7 +40,7 @@ def serve(
         spec = SERVICES.get(service)
         if spec is None:
             raise _Refused(f"there is no service {service!r}; there are: {', '.join(SERVICES)}")
-        loaded = _load(spec, config or os.environ.get("ORRERY_CONFIG"), node, data_dir)
+        loaded = with_files_read(_load(spec, config or os.environ.get("ORRERY_CONFIG"), node, data_dir))
         if not insecure:
             _require_loopback(loaded)
         name = str(getattr(loaded, "node", ""))
@@ -68,7 +69,7 @@ def _load(spec: ServiceSpec, file: str | None, node: str | None, data_dir: str |
     kind = cast("type[msgspec.Struct]", getattr(import_module(module), name))
     options = {"ORRERY_NODE": node, "ORRERY_DATA_DIR": data_dir}
     environment = dict(os.environ) | {key: value for key, value in options.items() if value is not None}
-    text = Path(file).read_text() if file is not None else None
+    text = Path(file).read_text(encoding="utf-8") if file is not None else None
     return load(kind, text, environment, file=file or "no file")
 
 
@@ -85,5 +86,6 @@ def _listeners(config: msgspec.Struct, prefix: str) -> Iterator[tuple[str, str]]
         value = getattr(config, field.name)
         if isinstance(value, msgspec.Struct):
             yield from _listeners(value, f"{prefix}{field.name}.")
-        elif isinstance(value, str) and (field.name == "listen" or field.name.endswith("_listen")):
-            yield f"{prefix}{field.name}", value
+        elif field.name == "listen" or field.name.endswith("_listen"):
+            for address in (value,) if isinstance(value, str) else value:
+                yield f"{prefix}{field.name}", address

@@ -1,5 +1,6 @@
 """Which services exist, and where their code is. Imports none of them: a process pays only for what it runs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -16,31 +17,48 @@ class ServiceSpec:
     """Processes of it in a local cluster."""
     port_offset: int
     """Where its ports begin, added to the cluster's port base."""
-    protocol: str
-    """What its client port speaks, the key of that endpoint in `status --json`."""
-    scheme: str = "http://"
-    """What stands before that endpoint's `host:port`."""
-    has_peers: bool = True
+    protocols: Mapping[str, str]
+    """What its client port speaks: the keys of these endpoints in `status --json`, and what stands before their
+    `host:port`."""
+    has_peers: bool = False
     """Whether its nodes talk among themselves: they have a peer port then, and know all members."""
+    has_dns: bool = False
+    """Whether its nodes answer DNS."""
     needs: tuple[str, ...] = ()
     """Services that it calls: their nodes are started first, and it is told their client ports under their names."""
 
 
 PORTS_PER_NODE = 10
-CLIENT, PEER, ADMIN = 0, 1, 2
-"""Offsets of a node's ports within its ten."""
+CLIENT, PEER, ADMIN, MEMBERSHIP, DNS = range(5)
+"""Offsets of a node's ports within its ten. The last two are for UDP and TCP alike."""
 
 SERVICES = {
-    "kv": ServiceSpec("kv", "services.kv.main", "services.kv.config:KvConfig", nodes=3, port_offset=0, protocol="etcd"),
+    "kv": ServiceSpec(
+        "kv",
+        "services.kv.main",
+        "services.kv.config:KvConfig",
+        nodes=3,
+        port_offset=0,
+        protocols={"etcd": "http://"},
+        has_peers=True,
+    ),
     "lock": ServiceSpec(
         "lock",
         "services.lock.main",
         "services.lock.config:LockConfig",
         nodes=2,
         port_offset=50,
-        protocol="lock",
-        scheme="",
-        has_peers=False,
+        protocols={"lock": ""},
+        needs=("kv",),
+    ),
+    "registry": ServiceSpec(
+        "registry",
+        "services.registry.main",
+        "services.registry.config:RegistryConfig",
+        nodes=3,
+        port_offset=70,
+        protocols={"registry": "", "consul": "http://"},
+        has_dns=True,
         needs=("kv",),
     ),
 }

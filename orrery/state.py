@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from orrery.errors import OperatorError
+from orrery.toml import Value
 
 FORMAT = 1
 LOCK_WAIT_S_MAX = 90.0
@@ -46,6 +47,8 @@ class ClusterState:
     cluster_token: str
     """Random, made at the first start: processes of two clusters never join by mistake."""
     nodes: dict[str, NodeState] = field(default_factory=dict)
+    settings: dict[str, dict[str, Value]] = field(default_factory=dict)
+    """What `--set` wants otherwise: by service, then by the key's path in its configuration."""
 
     @property
     def services(self) -> list[str]:
@@ -60,6 +63,9 @@ class ClusterDirectory:
         self.root = Path(root).absolute()
         self.state_file = self.root / "state.json"
         self.lock_file = self.root / "lock"
+        self.secrets = self.root / "secrets"
+        """What is random, made at the first start, and readable by the operator alone."""
+        self.membership_keys = self.secrets / "membership.keys"
 
     def config(self, node: str) -> Path:
         """The configuration that the supervisor writes for a node."""
@@ -89,7 +95,7 @@ class ClusterDirectory:
     def load(self) -> ClusterState | None:
         """The state, or None when no cluster was made here. Raises OperatorError when it cannot be understood."""
         try:
-            document = json.loads(self.state_file.read_text())
+            document = json.loads(self.state_file.read_text(encoding="utf-8"))
             if document.pop("format") != FORMAT:
                 raise ValueError("it was written by another version of Orrery")
             nodes = {name: NodeState(**node) for name, node in document.pop("nodes").items()}
@@ -144,7 +150,7 @@ def write_atomically(path: Path, text: str) -> None:
     """Replaces a file's content; a reader sees the old or the new, and so does whoever comes after a crash."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

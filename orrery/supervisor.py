@@ -17,12 +17,14 @@ from pathlib import Path
 from orrery import processes
 from orrery.admin_client import Unreachable, get
 from orrery.errors import OperatorError
-from orrery.layout import PORT_BASE, Node, configuration, node_names, node_of, nodes_of, with_needs
+from orrery.keys import make_key
+from orrery.layout import PORT_BASE, Node, configuration, decided, node_names, node_of, nodes_of, with_needs
 from orrery.logs import last_lines
 from orrery.loopback import is_loopback
 from orrery.ports import problem_with
 from orrery.services import SERVICES
 from orrery.state import ClusterDirectory, ClusterState, NodeState, write_atomically
+from orrery.toml import Value
 
 READY_S_MAX = 60.0
 """How long a start may take before it counts as failed."""
@@ -85,10 +87,18 @@ class Supervisor:
 
     # Starting.
 
-    def prepare(self, services: Sequence[str], host: str, port_base: int | None, profile: str | None) -> ClusterState:
+    def prepare(
+        self,
+        services: Sequence[str],
+        host: str,
+        port_base: int | None,
+        profile: str | None,
+        settings: Mapping[str, Mapping[str, Value]] | None = None,
+    ) -> ClusterState:
         """The cluster to be started: the one of this directory, or a new one that matches the wishes.
 
-        Ports and profile of a cluster that has data stay what they were: members know each other by them.
+        Ports and profile of a cluster that has data stay what they were: members know each other by them. `settings`
+        are added to those that the cluster has.
         """
         for service in services:
             if service not in SERVICES:
@@ -105,13 +115,29 @@ class Supervisor:
             port_base, profile, host = known.port_base, known.profile, known.host
         token = known.cluster_token if known is not None else secrets.token_hex(8)
         state = ClusterState(host, port_base or PORT_BASE, profile or "standard", token)
+        state.settings = dict(known.settings) if known is not None else {}
         wanted = [*(known.services if known is not None else ()), *services]
         for service in with_needs(wanted):
             for name in node_names(service, state.profile):
                 before = known.nodes.get(name) if known is not None else None
                 state.nodes[name] = before or NodeState(service)
         nodes_of(state)  # the ports must exist
+        self._take_settings(state, settings or {})
         return state
+
+    def _take_settings(self, state: ClusterState, settings: Mapping[str, Mapping[str, Value]]) -> None:
+        for service, values in settings.items():
+            # Imported here alone: it reads a service's configuration, and few set anything.
+            from orrery.settings import require_free, require_valid
+
+            nodes = [node for node in nodes_of(state) if node.service.name == service]
+            if not nodes:
+                raise OperatorError(f"--set: {service} is none of the services of this cluster", code=2)
+            for node in nodes:
+                require_free(values, decided(self.directory, state, node))
+            state.settings[service] = {**state.settings.get(service, {}), **values}
+            for node in nodes:
+                require_valid(node.service, configuration(self.directory, state, node))
 
     def start_all(self, state: ClusterState, report: Report) -> list[str]:
         """Starts every node that does not run, waits until all are ready, and returns the names of those started.
@@ -137,6 +163,7 @@ class Supervisor:
         """Starts one node and remembers it."""
         node = node_of(state, name)
         self.directory.data(name).mkdir(parents=True, exist_ok=True)
+        make_key(self.directory.membership_keys)
         write_atomically(self.directory.config(name), configuration(self.directory, state, node))
         root = Path(__file__).resolve().parents[1]
         command = serve_command(self.directory, node)
@@ -234,7 +261,7 @@ class Supervisor:
 
     def wipe(self) -> None:
         """Removes what Orrery put into the directory, and the directory when nothing else is in it."""
-        for name in ("config", "logs", "data"):
+        for name in ("config", "logs", "data", "secrets"):
             if (self.directory.root / name).exists():
                 shutil.rmtree(self.directory.root / name)
         self.directory.state_file.unlink(missing_ok=True)
@@ -246,10 +273,10 @@ class Supervisor:
 
     def _require_ports(self, nodes: Sequence[Node]) -> None:
         problems = [
-            f"{problem} (wanted by {node.name} as its {purpose} port)"
+            f"{problem} (wanted by {node.name} as its {port.purpose} port)"
             for node in nodes
-            for purpose, port in node.ports.items()
-            if (problem := problem_with(node.host, port)) is not None
+            for port in node.ports
+            if (problem := problem_with(node.host, port.number, datagrams=port.has_datagrams)) is not None
         ]
         if problems:
             raise OperatorError("\n".join(problems) + "\nFree it, or choose others with --port-base.")

@@ -8,7 +8,16 @@ from typing import TextIO
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 NODE_COLOURS = ("36", "33", "35", "32", "34", "31")
-STATE_COLOURS = {"running": "green", "unready": "yellow", "stopped": "dim", "killed": "yellow", "crashed": "red"}
+STATE_COLOURS = {
+    "running": "green",
+    "unready": "yellow",
+    "stopped": "dim",
+    "killed": "yellow",
+    "crashed": "red",
+    "passing": "green",
+    "warning": "yellow",
+    "critical": "red",
+}
 
 
 def has_colour(stream: TextIO) -> bool:

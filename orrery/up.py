@@ -3,10 +3,11 @@
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from orrery import processes
 from orrery.errors import OperatorError
@@ -15,12 +16,18 @@ from orrery.logs import last_lines
 from orrery.loopback import is_loopback
 from orrery.services import SERVICES
 from orrery.state import ClusterDirectory, ClusterState
-from orrery.status import rows_of, table_of
+from orrery.status import Report, report, text_of
 from orrery.supervisor import SHOWN_LOG_LINES, Supervisor
 from orrery.terminal import Progress, complain, paint
 
+if TYPE_CHECKING:
+    from orrery.settings import Settings
+
 WATCH_S = 0.3
 """Seconds between two looks at the processes in the foreground."""
+
+REGISTERED_S_MAX = 5.0
+"""How long processes that are ready may take until the registry says so, too."""
 
 
 class Interrupted(Exception):
@@ -37,6 +44,7 @@ def up(
     host: str,
     insecure: bool,
     timeout: float,
+    settings: Sequence[str] = (),
 ) -> int:
     """Starts what does not run, waits, tells how to reach it, and, in the foreground, stays until interrupted."""
     if not is_loopback(host) and not insecure:
@@ -46,12 +54,13 @@ def up(
             code=2,
         )
     wanted = [name.strip() for name in services.split(",") if name.strip()] if services is not None else list(SERVICES)
+    wishes = _parsed(settings)
     directory.create()
     supervisor = Supervisor(directory, ready_s_max=timeout)
     try:
         with _interruptible():
             with directory.locked():
-                state = supervisor.prepare(wanted, host, port_base, profile)
+                state = supervisor.prepare(wanted, host, port_base, profile, wishes)
                 running = supervisor.running(state)
                 if running and not detach:
                     raise OperatorError(
@@ -59,9 +68,12 @@ def up(
                         "`orrery status` shows it, `orrery logs -f` follows it, `orrery down` stops it."
                     )
                 started = supervisor.start_all(state, Progress(list(state.nodes)).update)
+                if wishes:
+                    directory.save(state)  # also when nothing was started
+            _tell_unchanged(wishes, [name for name in running if state.nodes[name].service in wishes])
             if not started:
                 print(f"The cluster in {directory.root} runs already.")
-            _introduce(directory, state)
+            _introduce(directory, state, within_s=REGISTERED_S_MAX if started else 0.0)
             if detach:
                 return 0
             print(paint("Ctrl-C stops the cluster.", "dim", sys.stdout), flush=True)
@@ -70,9 +82,25 @@ def up(
         return _stop(directory, supervisor)
 
 
-def _introduce(directory: ClusterDirectory, state: ClusterState) -> None:
+def _parsed(settings: Sequence[str]) -> "Settings":
+    if not settings:
+        return {}
+    # Imported here alone: it reads a service's configuration, and few set anything.
+    from orrery.settings import parse_settings
+
+    return parse_settings(settings)
+
+
+def _tell_unchanged(settings: "Settings", running: Sequence[str]) -> None:
+    if settings and running:
+        complain(
+            f"what was set holds for {', '.join(running)} from their next start on: `orrery stop` and `start` them"
+        )
+
+
+def _introduce(directory: ClusterDirectory, state: ClusterState, within_s: float) -> None:
     print()
-    print(table_of(rows_of(directory, state)))
+    print(text_of(_when_registered(directory, state, within_s)))
     print()
     where = "" if directory.root == Path.cwd() / ".orrery" else f" --data-dir {directory.root}"
     orrery = _own_name()
@@ -87,12 +115,31 @@ def _introduce(directory: ClusterDirectory, state: ClusterState) -> None:
     if "lock" in state.services:
         address = next(node.endpoints["lock"] for node in nodes_of(state) if node.service.name == "lock")
         lines.append(f'grpcurl -plaintext -d \'{{"name": "my-lock"}}\' {address} orrery.lock.v1.Locks/Inspect')
+    if "registry" in state.services:
+        node = next(node for node in nodes_of(state) if node.service.name == "registry")
+        lines += [
+            f"curl {node.endpoints['consul']}/v1/catalog/services",
+            f"curl '{node.endpoints['consul']}/v1/health/service/kv?passing'",
+            f"dig @{node.host} -p {node.dns_port} kv.service.consul SRV",
+        ]
     lines.append(f"curl {nodes_of(state)[0].endpoints['admin']}/metrics")
     lines.append(f"{orrery} down{where}")
     print("Try:")
     for line in lines:
         print(f"  {paint(line, 'cyan', sys.stdout)}")
     print(flush=True)
+
+
+def _when_registered(directory: ClusterDirectory, state: ClusterState, within_s: float) -> Report:
+    """What is there, when the registry knows all of it, or the time is over: nothing depends on it."""
+    deadline_s = time.monotonic() + within_s
+    while True:
+        found = report(directory, state)
+        has_registry = bool(found.registry.source or found.registry.problem)
+        settled = not has_registry or all(row.health == "passing" for row in found.rows if row.pid)
+        if settled or time.monotonic() > deadline_s:
+            return found
+        time.sleep(WATCH_S)
 
 
 def _own_name() -> str:

@@ -6,8 +6,8 @@ A configuration is a msgspec Struct with `forbid_unknown_fields=True`, nested fo
 """
 
 import tomllib
-from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -62,6 +62,15 @@ def load(config: type[C], toml_text: str | None, environ: Mapping[str, str], *, 
         raise ConfigError("", "configuration", str(error)) from error
 
 
+def parse(config: type[C], key: str, text: str, source: str) -> object:
+    """The value that `text` gives the key (`kv.tick_ms`), typed and checked by itself, as JSON and TOML have it.
+
+    `source` is how errors call where it stood. Lists are separated by commas. Raises ConfigError.
+    """
+    value = _parse(config, key.split("."), text, source, ".".join, "a dot")
+    return list(value) if isinstance(value, tuple) else value
+
+
 def describe(config: type[msgspec.Struct]) -> str:
     """The documentation of a configuration as a TOML template: every key with its description and default."""
     return "\n".join(_describe(config, "")).strip() + "\n"
@@ -86,34 +95,48 @@ def _check(config: type[msgspec.Struct], values: dict[str, Any], prefix: str, so
 
 def _set(config: type[msgspec.Struct], values: dict[str, Any], name: str, text: str) -> None:
     names = name[len(PREFIX) :].lower().split("__")
+    declared = _hints(config).get(names[0])
+    if name in RESERVED and (declared is None or _section(declared) is not None):
+        return
+
+    def shown(path: Sequence[str]) -> str:
+        return f"{PREFIX}{'__'.join(path)}".upper()
+
+    value = _parse(config, names, text, f"environment {name}", shown, "a double underscore")
+    at = values
+    for section in names[:-1]:
+        at = at.setdefault(section, {})
+    at[names[-1]] = value
+
+
+def _parse(
+    config: type[msgspec.Struct],
+    names: Sequence[str],
+    text: str,
+    source: str,
+    shown: Callable[[Sequence[str]], str],
+    separator: str,
+) -> object:
+    """The value of the key at `names`; `shown` writes a path as the source does, whose names `separator` parts."""
     key = ".".join(names)
     kind: Any = config
-    at = values
     for depth, part in enumerate(names):
         section = _section(kind)
         hints = _hints(section) if section is not None else {}
         if part not in hints:
-            if name in RESERVED and depth == 0:
-                return
-            known = ", ".join(f"{PREFIX}{'__'.join([*names[:depth], hint]).upper()}" for hint in sorted(hints))
-            raise ConfigError(key, f"environment {name}", f"unknown key; known here: {known or 'nothing'}")
+            known = ", ".join(shown([*names[:depth], hint]) for hint in sorted(hints))
+            raise ConfigError(key, source, f"unknown key; known here: {known or 'nothing'}")
         kind = hints[part]
-        if depth < len(names) - 1:
-            at = at.setdefault(part, {})
     if _section(kind) is not None:
-        raise ConfigError(key, f"environment {name}", "is a section; name a key of it behind a double underscore")
+        raise ConfigError(key, source, f"is a section; name a key of it behind {separator}")
     value: object = text
     if _is_list(kind):
         value = [item.strip() for item in text.split(",") if item.strip()]
-    _check_one(kind, value, key, name)
-    at[names[-1]] = msgspec.to_builtins(msgspec.convert(value, kind, strict=False))
-
-
-def _check_one(kind: Any, value: object, key: str, name: str) -> None:
     try:
-        msgspec.convert(value, kind, strict=False)
+        return msgspec.to_builtins(msgspec.convert(value, kind, strict=False))
     except msgspec.ValidationError as error:
-        raise ConfigError(key, f"environment {name}", str(error)) from error
+        choices = ", ".join(str(choice) for choice in get_args(_bare(kind))) if _is_choice(kind) else ""
+        raise ConfigError(key, source, f"{error}; there are: {choices}" if choices else str(error)) from error
 
 
 def _hints(config: type[msgspec.Struct]) -> dict[str, Any]:
@@ -131,6 +154,10 @@ def _section(kind: Any) -> type[msgspec.Struct] | None:
 
 def _is_list(kind: Any) -> bool:
     return get_origin(_bare(kind)) in (list, tuple, set, frozenset)
+
+
+def _is_choice(kind: Any) -> bool:
+    return get_origin(_bare(kind)) is Literal
 
 
 def _describe(config: type[msgspec.Struct], prefix: str) -> list[str]:

@@ -61,6 +61,13 @@ class MembershipSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
             " Empty: gossip travels in clear, and whoever reaches the port can claim anything."
         ),
     ] = ()
+    keys_file: Annotated[
+        str,
+        Meta(
+            description="A file with such keys, one a line, instead of `keys`: it need not be where configurations are"
+            " shown. It is read by `orrery serve`, at the start."
+        ),
+    ] = ""
     seal_outgoing: Annotated[
         bool, Meta(description="With keys: whether to seal. false only while keys are brought to a running cluster.")
     ] = True

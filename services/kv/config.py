@@ -1,7 +1,7 @@
 """What a kv process can be told; see `runtime.config` for where the values come from.
 
 `orrery` writes these keys: node, data_dir, [admin] listen, [log] level, [kv] listen, advertise, peer_listen, members,
-cluster_token.
+cluster_token, [membership] listen, seeds, cluster, keys_file.
 """
 
 from typing import Annotated, Literal
@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from cluster.membership.config import MembershipSection, membership_options
+from cluster.presence.config import RegistrationSection
 from services.kv.identity import parse_members
 
 
@@ -175,8 +177,15 @@ class KvConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     admin: Annotated[AdminConfig, Meta(description="The admin port.")] = AdminConfig()
     log: Annotated[LogConfig, Meta(description="Logs.")] = LogConfig()
     kv: Annotated[KvSection, Meta(description="The service.")] = KvSection()
+    membership: Annotated[MembershipSection, Meta(description="Who else of the cluster is there.")] = (
+        MembershipSection()
+    )
+    registration: Annotated[RegistrationSection, Meta(description="What the registry is told of this process.")] = (
+        RegistrationSection()
+    )
 
     def __post_init__(self) -> None:
+        membership_options(self.membership, self.node)
         names = [entry.partition("=")[0] for entry in self.kv.members]
         if self.node not in names:
             raise ValueError(f"node {self.node!r} is not among [kv] members: {', '.join(names)}")

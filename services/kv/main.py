@@ -9,6 +9,8 @@ from prometheus_client import CollectorRegistry
 
 from cluster.http import HttpConnections
 from cluster.pb.etcd.etcdserverpb import rpc_pb2
+from cluster.presence import Identity as Who
+from cluster.presence import Presence
 from cluster.raft.core.types import Stage
 from cluster.raft.driver import HostOptions
 from cluster.raft.driver.grpc_transport import MESSAGE_BYTES_MAX, GrpcTransport
@@ -154,12 +156,23 @@ class _Process:
             },
         )
         RebuildMetrics(registry, lambda: replica.stage, lambda: len(host.raft.condemned))
+        who = Who.of("kv", config.node, kv.advertise or kv.listen, "etcd", admin=config.admin.listen)
+        presence = Presence(
+            who,
+            config.membership,
+            config.registration,
+            lambda: _checks(node, replica, ()),
+            net=runtime.net,
+            clock=runtime.clock,
+            random=runtime.random,
+            registry=registry,
+        )
         admin = AdminServer(
             runtime.net,
             runtime.clock,
             config.admin.listen,
             registry,
-            lambda: _info(config, identity, replica, client_url),
+            lambda: _info(config, identity, replica, client_url, presence),
             lambda: _checks(node, replica, host.raft.condemned),
         )
         await admin.start()
@@ -169,17 +182,21 @@ class _Process:
             await peers.start()
             await listen(clients, kv.listen)
             await clients.start()
+            await presence.start()
             async with TaskScope("kv") as scope:
                 scope.spawn(host.run(), name="replica")
                 for task in node.tasks():
                     scope.spawn(task(), name=task.__name__)
                 scope.spawn(_report_health(health, node, replica), name="health")
+                scope.spawn(presence.run(), name="presence")
                 _log.info("serving", extra={"clients": client_url, "admin": admin.address})
                 await stop.wait()
+                # At once: the registry can hear of it only while kv can still write.
+                leaving = scope.spawn(presence.leave(), name="leave")
                 await _hand_over(replica, [member.id for member in identity.members])
                 await health.leaving()
                 node.stop_streams()
-                await asyncio.gather(pages.close(DRAIN_S), clients.stop(DRAIN_S))
+                await asyncio.gather(pages.close(DRAIN_S), clients.stop(DRAIN_S), leaving)
                 await host.stop()
                 if durable is not None:
                     # What is flushed now need not be applied again at the next start.
@@ -187,6 +204,7 @@ class _Process:
                 await peers.stop(0)
                 scope.cancel()
         finally:
+            await presence.stop()
             await pages.close(0)
             await clients.stop(0)
             await peers.stop(0)
@@ -270,7 +288,7 @@ async def _hand_over(replica: Replica[Result], candidates: Sequence[int]) -> Non
             _log.warning("nobody took over the lead in time", extra={"target": f"{target:x}"})
 
 
-def _info(config: KvConfig, identity: Identity, replica: Replica[Result], client_url: str) -> Info:
+def _info(config: KvConfig, identity: Identity, replica: Replica[Result], client_url: str, presence: Presence) -> Info:
     leader = identity.by_id(replica.leadership.leader)
     return Info(
         service="kv",
@@ -279,6 +297,7 @@ def _info(config: KvConfig, identity: Identity, replica: Replica[Result], client
         leader=leader.name if leader is not None else "",
         endpoints={"etcd": client_url},
         data_dir=config.data_dir,
+        parts=presence.parts(),
     )
 
 

@@ -1,6 +1,7 @@
 """What a lock process can be told; see `runtime.config` for where the values come from.
 
-`orrery` writes these keys: node, data_dir, [admin] listen, [log] level, [lock] listen, advertise, kv.
+`orrery` writes these keys: node, data_dir, [admin] listen, [log] level, [lock] listen, advertise, kv,
+[membership] listen, seeds, cluster, keys_file.
 """
 
 from typing import Annotated, Literal
@@ -8,6 +9,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from cluster.membership.config import MembershipSection, membership_options
+from cluster.presence.config import RegistrationSection
 from cluster.rpc.grpc.address import split_host_port
 from services.lock.limits import QUEUE_MAX
 
@@ -99,3 +102,12 @@ class LockConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     admin: Annotated[AdminConfig, Meta(description="The admin port.")] = AdminConfig()
     log: Annotated[LogConfig, Meta(description="Logs.")] = LogConfig()
     lock: Annotated[LockSection, Meta(description="The service.")] = LockSection()
+    membership: Annotated[MembershipSection, Meta(description="Who else of the cluster is there.")] = (
+        MembershipSection()
+    )
+    registration: Annotated[RegistrationSection, Meta(description="What the registry is told of this process.")] = (
+        RegistrationSection()
+    )
+
+    def __post_init__(self) -> None:
+        membership_options(self.membership, self.node)

@@ -10,6 +10,7 @@ from cluster.clients.kv import KvClient, KvError
 from cluster.pb.etcd.etcdserverpb.rpc_pb2 import RangeRequest
 from cluster.pb.orrery.lock.v1 import lock_pb2
 from cluster.pb.orrery.lock.v1.lock_pb2_grpc import add_ElectionsServicer_to_server, add_LocksServicer_to_server
+from cluster.presence import Identity, Presence
 from cluster.rpc.engine import RpcOptions, create_server, listen
 from cluster.rpc.metrics import CallMetrics
 from cluster.rpc.standard import Health, add_standard_services
@@ -71,30 +72,44 @@ async def serve_on(config: LockConfig, stop: StopSignal, *, clock: Clock, random
         kv_failures=lambda: kv.failures,
     )
     address = lock.advertise or lock.listen
+    who = Identity.of("lock", config.node, address, "lock", admin=config.admin.listen)
+    presence = Presence(
+        who,
+        config.membership,
+        config.registration,
+        lambda: _checks(kv),
+        net=net,
+        clock=clock,
+        random=random,
+        registry=registry,
+    )
     admin = AdminServer(
         net,
         clock,
         config.admin.listen,
         registry,
-        lambda: Info("lock", config.node, "", "", {"lock": address}),
+        lambda: Info("lock", config.node, "", "", {"lock": address}, parts=presence.parts()),
         lambda: _checks(kv),
     )
     await admin.start()
     try:
         await listen(server, lock.listen)
         await server.start()
+        await presence.start()
         async with TaskScope("lock") as scope:
             settler.run_in(scope)
             scope.spawn(kv.run(), name="watches")
             scope.spawn(_probe(kv, health), name="probe")
+            scope.spawn(presence.run(), name="presence")
             _log.info("serving", extra={"clients": address, "admin": admin.address})
             await stop.wait()
             await health.leaving()
             elections.stop()
-            await locks.drain(lock.drain_ms / 1000)
+            await asyncio.gather(locks.drain(lock.drain_ms / 1000), presence.leave())
             await server.stop(STOP_S)
             scope.cancel()
     finally:
+        await presence.stop()
         await server.stop(0)
         views.close()
         await kv.close()

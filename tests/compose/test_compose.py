@@ -11,7 +11,9 @@ import json
 import os
 import shutil
 import subprocess
+import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,8 @@ from tests.conformance.clusters import (
     LOCK_NODES,
     LOCK_OFFSET,
     NODES,
+    REGISTRY_NODES,
+    REGISTRY_OFFSET,
     free_port_base,
     missing_for_etcdctl,
     wait_for,
@@ -30,6 +34,7 @@ from tests.conformance.clusters import (
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = os.environ.get("ORRERY_IMAGE", "orrery:local")
 LOCKS = ("lock-1", "lock-2")
+REGISTRIES = ("registry-1", "registry-2", "registry-3")
 HEALTHY_SECONDS_MAX = 120.0
 SERVING_SECONDS_MAX = 20.0
 COMMAND_SECONDS_MAX = 180.0
@@ -76,6 +81,11 @@ class Compose:
         for index in range(LOCK_NODES):
             self._env[f"ORRERY_LOCK_{index + 1}_PORT"] = str(base + LOCK_OFFSET + 10 * index)
             self._env[f"ORRERY_LOCK_{index + 1}_ADMIN_PORT"] = str(base + LOCK_OFFSET + 10 * index + 2)
+        self.registry_bases = [base + REGISTRY_OFFSET + 10 * index for index in range(REGISTRY_NODES)]
+        for index, first in enumerate(self.registry_bases):
+            self._env[f"ORRERY_REGISTRY_{index + 1}_PORT"] = str(first)
+            self._env[f"ORRERY_REGISTRY_{index + 1}_ADMIN_PORT"] = str(first + 2)
+            self._env[f"ORRERY_REGISTRY_{index + 1}_DNS_PORT"] = str(first + 4)
 
     def __call__(self, *arguments: str, check: bool = True) -> str:
         """Runs one compose command."""
@@ -123,6 +133,20 @@ class Compose:
         """The value of a key."""
         return self.etcdctl("get", key, "--print-value-only", endpoints=endpoints).rstrip("\n")
 
+    def health_of(self, service: str, registry: int) -> dict[str, str]:
+        """The worst check of each instance, by node, as one process of the registry tells it; empty when it cannot."""
+        url = f"http://127.0.0.1:{self.registry_bases[registry]}/v1/health/service/{service}"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                entries = json.load(answer)
+        except OSError:
+            return {}
+        order = ("passing", "warning", "critical")
+        return {
+            entry["Node"]["Node"]: max((check["Status"] for check in entry["Checks"]), key=order.index)
+            for entry in entries
+        }
+
 
 LOCK = "compose-lock"
 """Not the prefix of the keys that are put here: whatever is below a lock's name stands in its queue."""
@@ -154,9 +178,27 @@ def compose() -> Iterator[Compose]:
         cluster("down", "--volumes", "--timeout", "5", check=False)
 
 
+def knows(compose: Compose, registry: int, service: str, health: dict[str, str]) -> bool:
+    return compose.health_of(service, registry) == health
+
+
 def test_the_cluster_of_containers(compose: Compose) -> None:
     compose("up", "--detach", "--no-build")
-    compose.wait_until_healthy(*NODES, *LOCKS)
+    compose.wait_until_healthy(*NODES, *LOCKS, *REGISTRIES)
+
+    # Every process has registered itself, and is well; DNS tells where they are, by UDP and TCP.
+    for service, nodes in {"kv": NODES, "lock": LOCKS, "registry": REGISTRIES}.items():
+        for number in range(len(REGISTRIES)):
+            wait_for(
+                f"registry-{number + 1} knows {service}",
+                partial(knows, compose, number, service, dict.fromkeys(nodes, "passing")),
+                SERVING_SECONDS_MAX,
+            )
+    if shutil.which("dig"):
+        for transport in ("+notcp", "+tcp"):
+            question = ("@127.0.0.1", "-p", str(compose.registry_bases[0] + 4), transport, "+short")
+            answers = run("dig", *question, "lock.service.consul", "SRV").splitlines()
+            assert [answer.split()[2] for answer in answers] == ["2379", "2379"]
 
     # Every member serves, and all of them are one cluster.
     for number, endpoint in enumerate(compose.endpoints):
@@ -174,6 +216,12 @@ def test_the_cluster_of_containers(compose: Compose) -> None:
     first = asyncio.run(token_of(LOCK, compose.lock_endpoints))
     compose.kill("lock-1")
     assert asyncio.run(token_of(LOCK, compose.lock_endpoints)) > first
+    # Its death is heard of by the membership, and the registry says so.
+    wait_for(
+        "lock-1 is critical",
+        partial(knows, compose, 1, "lock", {"lock-1": "critical", "lock-2": "passing"}),
+        SERVING_SECONDS_MAX,
+    )
 
     # One is killed: the others serve.
     compose.kill("kv-2")

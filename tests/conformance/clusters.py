@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,9 +22,12 @@ from typing import Any, Protocol
 
 NODES = ("kv-1", "kv-2", "kv-3")
 PORTS_PER_NODE = 10
-"""Orrery's layout: node i has base + 10 * (i - 1) for clients, +1 for peers, +2 for administration."""
+"""Orrery's layout: node i has base + 10 * (i - 1) for clients, +1 for peers, +2 for administration; by UDP and TCP +3
+for the membership, +4 for DNS."""
+PORTS_USED = 5
 LOCK_OFFSET, LOCK_NODES = 50, 2
 """Where the ports of the lock service begin, and how many processes it has."""
+REGISTRY_OFFSET, REGISTRY_NODES = 70, 3
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 30.0
 
@@ -50,14 +54,16 @@ def free_port_base() -> int:
     """
     for _ in range(200):
         base = random.randrange(12000, 32000, 100)
-        offsets = [*(PORTS_PER_NODE * node for node in range(len(NODES))), LOCK_OFFSET, LOCK_OFFSET + PORTS_PER_NODE]
-        wanted = [base + offset + port for offset in offsets for port in range(3)]
+        services = ((0, len(NODES)), (LOCK_OFFSET, LOCK_NODES), (REGISTRY_OFFSET, REGISTRY_NODES))
+        offsets = [first + PORTS_PER_NODE * node for first, nodes in services for node in range(nodes)]
+        wanted = [base + offset + port for offset in offsets for port in range(PORTS_USED)]
         with contextlib.ExitStack() as stack:
             try:
                 for port in wanted:
                     listener = stack.enter_context(socket.socket())
                     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     listener.bind(("127.0.0.1", port))
+                    stack.enter_context(socket.socket(type=socket.SOCK_DGRAM)).bind(("127.0.0.1", port))
             except OSError:
                 continue
             return base
@@ -221,12 +227,13 @@ class OrreryCluster:
             parts.append("\n".join([f"--- {path.relative_to(self._folder)}", *lines]))
         return "\n".join(parts)
 
-    def _status(self) -> list[dict[str, Any]]:
+    def status(self) -> list[dict[str, Any]]:
+        """What `orrery status --json` tells."""
         rows: list[dict[str, Any]] = json.loads(self.command("status", "--json"))
         return rows
 
     def _rows(self) -> Iterator[tuple[str, int]]:
-        for row in self._status():
+        for row in self.status():
             if row["pid"]:
                 yield str(row["node"]), int(row["pid"])
 
@@ -242,6 +249,11 @@ class OrreryCluster:
     def lock_addresses(self) -> list[str]:
         """`host:port` of the lock processes' client ports."""
         return [f"127.0.0.1:{self._base + LOCK_OFFSET + PORTS_PER_NODE * index}" for index in range(LOCK_NODES)]
+
+    @property
+    def registry_addresses(self) -> list[str]:
+        """`host:port` of the registry processes' client ports."""
+        return [f"127.0.0.1:{self._base + REGISTRY_OFFSET + PORTS_PER_NODE * index}" for index in range(REGISTRY_NODES)]
 
     def pid(self, node: str) -> int:
         return dict(self._rows())[node]
@@ -271,11 +283,24 @@ class OrreryCluster:
 
     def data_folder(self, node: str) -> Path:
         """Where a member keeps what it stores."""
-        return next(Path(row["data_dir"]) for row in self._status() if row["node"] == node)
+        return next(Path(row["data_dir"]) for row in self.status() if row["node"] == node)
+
+    def info(self, node: str) -> dict[str, Any]:
+        """What a running process says of itself on `/info`."""
+        admin = next(row["endpoints"]["admin"] for row in self.status() if row["node"] == node)
+        with urllib.request.urlopen(f"{admin}/info", timeout=5) as answer:
+            document: dict[str, Any] = json.load(answer)
+        return document
+
+    def kill_processes(self, *nodes: str) -> None:
+        """Ends processes of any service with SIGKILL, by their ids."""
+        pids = dict(self._rows())
+        for node in nodes:
+            os.kill(pids[node], signal.SIGKILL)
 
     def role(self, node: str) -> str:
         """What `orrery status` tells of a member: `leader`, `follower`, `recovering`; empty when it does not run."""
-        return next(str(row["role"]) for row in self._status() if row["node"] == node)
+        return next(str(row["role"]) for row in self.status() if row["node"] == node)
 
     def close(self) -> None:
         with contextlib.suppress(ClusterFailed, subprocess.TimeoutExpired):

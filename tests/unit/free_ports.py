@@ -31,14 +31,18 @@ _blocks = _own(_BLOCKS)
 
 def _is_free(port: int) -> bool:
     try:
-        with socket.create_server(("127.0.0.1", port)):
+        with (
+            socket.create_server(("127.0.0.1", port)),
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+        ):
+            datagrams.bind(("127.0.0.1", port))
             return True
     except OSError:
         return False
 
 
 def free_port() -> int:
-    """A port on which nobody listens."""
+    """A port on which nobody listens, by TCP or UDP."""
     return next(port for port in itertools.islice(_ports, len(_PORTS)) if _is_free(port))
 
 

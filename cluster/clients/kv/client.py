@@ -15,7 +15,8 @@ import grpc
 import grpc.aio
 
 from cluster.clients.kv.errors import KvRefused, KvUnavailable
-from cluster.clients.kv.watching import Listener, Watch, Watches
+from cluster.clients.kv.renewing import Renewals
+from cluster.clients.kv.watching import Listener, OnProgress, Watch, Watches
 from cluster.discovery.roster import Member, Roster
 from cluster.discovery.source import Source
 from cluster.pb.etcd.etcdserverpb.rpc_pb2 import (
@@ -114,14 +115,16 @@ class KvClient:
         self._within_s = within_s
         self._roster: Roster[Stubs] = Roster(addresses, Stubs.on, _OPTIONS, net=net, random=random)
         self._watches = Watches(self._watch_stub, self._leave_current)
+        self._renewals = Renewals(self._lease_stub, self._leave_current)
         self.failures = 0
         """Attempts that failed, since the start."""
         self.is_reached = False
         """Whether the latest attempt got an answer."""
 
     async def run(self) -> None:
-        """Keeps the watches alive, and looks for the leader, for ever."""
+        """Keeps the watches alive, renews what is to be renewed, and looks for the leader, for ever."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._renewals.run(), name="kv-renewals")
             group.create_task(self._watches.run(), name="kv-watches")
             group.create_task(self._follow_leader(), name="kv-leader")
 
@@ -129,9 +132,23 @@ class KvClient:
         """Closes all connections."""
         await self._roster.close()
 
-    def watch(self, key: bytes, range_end: bytes, start_revision: int, listener: Listener) -> Watch:
-        """Tells `listener` of every change in the range from a revision on, until the watch is cancelled."""
-        return self._watches.add(key, range_end, start_revision, listener)
+    def watch(
+        self,
+        key: bytes,
+        range_end: bytes,
+        start_revision: int,
+        listener: Listener,
+        on_progress: OnProgress | None = None,
+    ) -> Watch:
+        """Tells `listener` of every change in the range from a revision on, until the watch is cancelled.
+
+        `on_progress` hears each second that kv is there, and up to which revision all has been told.
+        """
+        return self._watches.add(key, range_end, start_revision, listener, on_progress)
+
+    def ask_progress(self) -> None:
+        """Has those who watch told at once how far they are: who heard of a newer revision elsewhere need not wait."""
+        self._watches.ask_progress()
 
     async def range(self, request: RangeRequest, *, within_s: float | None = None) -> RangeResponse:
         """Reads. Raises KvError."""
@@ -170,6 +187,13 @@ class KvClient:
             raise KvUnavailable(grpc.StatusCode.UNAVAILABLE, "the stream ended without an answer", definite=False)
 
         return (await self._call(attempt))[0]
+
+    def renew_soon(self, lease: int) -> "asyncio.Future[int]":
+        """As `renew`, on a stream that all renewals share, also those that come while this one is under way.
+
+        One round trip serves many. The future holds KvUnavailable when too many wait, or no member answers in time.
+        """
+        return self._renewals.renew(lease, self._within_s)
 
     async def time_to_live(self, lease: int) -> LeaseTimeToLiveResponse:
         """What a lease has left; TTL -1 when there is none. Raises KvError."""
@@ -241,6 +265,10 @@ class KvClient:
     def _watch_stub(self) -> "WatchAsyncStub | None":
         member = self._roster.current
         return member.stubs.watch if member is not None else None
+
+    def _lease_stub(self) -> "LeaseAsyncStub | None":
+        member = self._roster.current
+        return member.stubs.lease if member is not None else None
 
     async def _follow_leader(self) -> None:
         """Goes to the leader, whenever it is known and another member than the present one."""

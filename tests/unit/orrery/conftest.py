@@ -9,6 +9,7 @@ import pytest
 
 from orrery import processes
 from orrery import supervisor as supervisor_module
+from orrery import up as up_module
 from orrery.layout import Node
 from orrery.main import main
 from orrery.state import ClusterDirectory
@@ -55,6 +56,8 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
         return [sys.executable, "-S", str(FAKE), str(directory.config(node.name))]
 
     monkeypatch.setattr(supervisor_module, "serve_command", fake)
+    # The fakes register nowhere, so most tests would wait for nothing.
+    monkeypatch.setattr(up_module, "REGISTERED_S_MAX", 0.0)
     made = Cluster(tmp_path / "cluster")
     yield made
     made.end()

@@ -6,12 +6,15 @@ It listens on the client, peer and admin ports of its configuration, serves `/re
 SIGTERM. Its mood is read once from `mood-<node>` beside the configuration's directory:
 
 `crash` prints two lines and exits with 3; `unready` says for ever that it has no leader; `stubborn` ignores SIGTERM.
+
+One of the registry answers `/v1/health/service/NAME` with what is in `health-NAME.json` in that place, 503 without.
 """
 
 import json
 import signal
 import socket
 import sys
+import threading
 import tomllib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,7 +32,10 @@ def main(config_file: Path) -> int:
         print("it all went wrong", file=sys.stderr, flush=True)
         return 3
     signal.signal(signal.SIGTERM, signal.SIG_IGN if mood == "stubborn" else lambda *_: sys.exit(0))
-    section = config[node.rpartition("-")[0]]
+    service = node.rpartition("-")[0]
+    section = config[service]
+    if service == "registry":
+        serve_health(config_file.parents[1], section.pop("listen"))
     for key in ("listen", "peer_listen"):
         if key in section:
             host, port = section[key].rsplit(":", 1)
@@ -54,6 +60,24 @@ def main(config_file: Path) -> int:
     host, port = config["admin"]["listen"].rsplit(":", 1)
     ThreadingHTTPServer((host, int(port)), Admin).serve_forever()
     return 0
+
+
+def serve_health(root: Path, listen: str) -> None:
+    class Consul(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            file = root / f"health-{self.path.rpartition('/')[2]}.json"
+            body = file.read_bytes() if file.exists() else b"kv was never heard"
+            self.send_response(200 if file.exists() else 503)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    host, port = listen.rsplit(":", 1)
+    server = ThreadingHTTPServer((host, int(port)), Consul)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
 if __name__ == "__main__":

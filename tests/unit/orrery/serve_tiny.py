@@ -15,10 +15,21 @@ class Admin(msgspec.Struct, forbid_unknown_fields=True):
     listen: str = "127.0.0.1:0"
 
 
+class Dns(msgspec.Struct, forbid_unknown_fields=True):
+    listen: tuple[str, ...] = ()
+
+
+class Secret(msgspec.Struct, forbid_unknown_fields=True):
+    keys: tuple[str, ...] = ()
+    keys_file: str = ""
+
+
 class TinyConfig(msgspec.Struct, forbid_unknown_fields=True):
     node: str = "tiny-1"
     data_dir: str = ""
     admin: Admin = msgspec.field(default_factory=Admin)
+    dns: Dns = msgspec.field(default_factory=Dns)
+    secret: Secret = msgspec.field(default_factory=Secret)
 
 
 async def serve(config: TinyConfig, stop: StopSignal) -> None:
@@ -35,7 +46,7 @@ async def serve(config: TinyConfig, stop: StopSignal) -> None:
     await server.stop()
 
 
-SERVICES["tiny"] = ServiceSpec("tiny", "__main__", "__main__:TinyConfig", nodes=1, port_offset=0, protocol="none")
+SERVICES["tiny"] = ServiceSpec("tiny", "__main__", "__main__:TinyConfig", nodes=1, port_offset=0, protocols={})
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -51,6 +51,7 @@ def test_status_is_the_contract_of_scripts(cluster: Cluster, capsys: Capture) ->
             "admin": f"http://127.0.0.1:{cluster.base + 2}",
         },
         "data_dir": str(cluster.directory.data("kv-1")),
+        "health": "",
     }
 
 
@@ -199,7 +200,7 @@ def test_the_doctor_finds_a_taken_port(cluster: Cluster, capsys: Capture) -> Non
     cluster.run("doctor", "--json")
     findings = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)}
     assert findings["ports"]["level"] == "ok"
-    assert "9 in use by this cluster" in findings["ports"]["detail"]
+    assert "12 in use by this cluster" in findings["ports"]["detail"]
     assert findings["data directory"]["level"] == "ok"
     assert findings["disk sync"]["detail"].startswith("median ")
     assert set(findings) >= {"python", "open files", "disk space", "docker", "etcdctl"}

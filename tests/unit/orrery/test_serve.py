@@ -37,6 +37,8 @@ def test_it_serves_by_its_file_and_options_and_stops_when_asked(tmp_path: Path) 
     [
         ('nodes = "x"', (), "nodes"),
         ('[admin]\nlisten = "0.0.0.0:0"', (), "admin.listen = '0.0.0.0:0' can be reached from other machines"),
+        ('[dns]\nlisten = ["127.0.0.1:0", "[::]:0"]', (), "dns.listen = '[::]:0' can be reached from other machines"),
+        ('[secret]\nkeys_file = "/nowhere/at/all"', (), "secret.keys_file: /nowhere/at/all cannot be read"),
         ("x = ", (), "not TOML"),
     ],
 )
@@ -58,4 +60,11 @@ def test_a_server_loads_nothing_of_the_other_commands() -> None:
     program = "import sys, orrery.serve; print([name for name in sys.modules if name.startswith('orrery')])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20)
     loaded = set(eval(done.stdout))
-    assert loaded == {"orrery", "orrery.serve", "orrery.services", "orrery.log_file", "orrery.loopback"}
+    assert loaded == {
+        "orrery",
+        "orrery.serve",
+        "orrery.services",
+        "orrery.log_file",
+        "orrery.loopback",
+        "orrery.value_files",
+    }

@@ -3,8 +3,10 @@
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,6 +146,15 @@ def test_a_directory_that_cannot_be_made_is_named(cluster: Cluster, capsys: Capt
         (("--services", "kv,nope"), "there is no service 'nope'; there are: kv"),
         (("--host", "0.0.0.0"), "Say --insecure"),
         (("--port-base", "65530"), "leaves no room"),
+        (("--set", "kv.engin=lsm"), "--set kv.engin=lsm: unknown key; known here: kv.advertise"),
+        (("--set", "kv.engine=tape"), "there are: memory, lsm, btree"),
+        (("--set", "kvx.engine=lsm"), "there is no service 'kvx'; there are: kv"),
+        (("--set", "kv.engine"), "say SERVICE.KEY=VALUE"),
+        (("--set", "kv.tick_ms=0"), "Expected `int` >= 10"),
+        (("--set", "kv.tick_ms=900"), "election_ms (1000) must be at least five times tick_ms (900)"),
+        (("--set", "kv.listen=127.0.0.1:1"), "decides kv.listen by itself"),
+        (("--set", "kv.kv=1"), "unknown key"),
+        (("--services", "kv", "--set", "lock.drain_ms=1"), "lock is none of the services of this cluster"),
     ],
 )
 def test_wrong_wishes(cluster: Cluster, capsys: Capture, arguments: tuple[str, ...], message: str) -> None:
@@ -193,3 +204,55 @@ def test_a_service_brings_those_that_it_needs(cluster: Cluster, capsys: Capture)
     assert f"lock=127.0.0.1:{cluster.base + 50}" in capsys.readouterr().out
     assert cluster.run("env") == 0
     assert f"ORRERY_LOCK_ENDPOINTS=127.0.0.1:{cluster.base + 50}," in capsys.readouterr().out
+
+
+def test_what_is_set_stays_set_and_is_told_to_be_for_the_next_start(cluster: Cluster, capsys: Capture) -> None:
+    def engines() -> set[str]:
+        files = (cluster.directory.root / "config").glob("*.toml")
+        return {tomllib.loads(file.read_text())["kv"]["engine"] for file in files}
+
+    assert cluster.up("--set", "kv.engine=lsm", "--set", "kv.tick_ms=50", "--set", "kv.engine=btree") == 0
+    assert engines() == {"btree"}
+    assert cluster.run("down") == 0
+    assert cluster.up() == 0
+    assert engines() == {"btree"}
+    capsys.readouterr()
+    assert cluster.up("--set", "kv.engine=lsm") == 0
+    assert "holds for kv-1, kv-2, kv-3 from their next start on" in capsys.readouterr().err
+    assert engines() == {"btree"}
+    assert cluster.run("stop", "kv-1") == 0
+    assert cluster.run("start", "kv-1") == 0
+    assert engines() == {"btree", "lsm"}
+    assert cluster.directory.require().settings == {"kv": {"kv.engine": "lsm", "kv.tick_ms": 50}}
+
+
+def test_a_port_that_is_taken_for_udp_is_named(cluster: Cluster, capsys: Capture) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.bind(("127.0.0.1", cluster.base + 13))
+        assert cluster.up() == 1
+    error = capsys.readouterr().err
+    assert f"UDP port {cluster.base + 13} is taken by pid {os.getpid()}" in error
+    assert "kv-2 as its membership port" in error
+
+
+def test_the_key_is_made_once_and_for_its_owner_alone(cluster: Cluster) -> None:
+    assert cluster.up() == 0
+    keys = cluster.directory.membership_keys
+    made = keys.read_text()
+    assert stat.S_IMODE(keys.stat().st_mode) == 0o600
+    assert stat.S_IMODE(keys.parent.stat().st_mode) == 0o700
+    assert cluster.run("down") == 0
+    assert cluster.up() == 0
+    assert keys.read_text() == made
+    assert cluster.run("reset", "--yes") == 0
+    assert not keys.exists()
+
+
+def test_the_registry_is_shown_with_what_to_ask_it(cluster: Cluster, capsys: Capture) -> None:
+    assert cluster.up("--services", "registry", "--profile", "small") == 0
+    assert list(cluster.directory.require().nodes) == ["kv-1", "registry-1"]
+    out = capsys.readouterr().out
+    address = f"http://127.0.0.1:{cluster.base + 70}"
+    assert f"registry=127.0.0.1:{cluster.base + 70} consul={address} dns=127.0.0.1:{cluster.base + 74}" in out
+    assert f"curl {address}/v1/catalog/services\n" in out
+    assert f"dig @127.0.0.1 -p {cluster.base + 74} kv.service.consul SRV\n" in out

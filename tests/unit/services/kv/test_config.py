@@ -36,6 +36,10 @@ def test_the_keys_that_others_rely_on() -> None:
         ({"ORRERY_NODE": "kv-9"}, "kv-9"),
         ({"ORRERY_KV__ELECTION_MS": "200"}, "election_ms"),
         ({"ORRERY_KV__LISTN": "x"}, "listn"),
+        ({"ORRERY_MEMBERSHIP__LISTEN": "nowhere"}, "host:port"),
+        ({"ORRERY_MEMBERSHIP__LISTEN": "h:1", "ORRERY_MEMBERSHIP__PROBE_TIMEOUT_MS": "900"}, "probe_timeout_ms"),
+        ({"ORRERY_REGISTRATION__ENDPOINTS": "nowhere"}, "host:port"),
+        ({"ORRERY_REGISTRATION__TTL_MS": "1"}, "ttl_ms"),
     ],
 )
 def test_bad_values_are_named(environment: dict[str, str], named: str) -> None:

@@ -14,9 +14,12 @@ import grpc.aio
 import pytest
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 
+from cluster.membership.config import MembershipSection, membership_options
+from cluster.membership.core import Status
+from cluster.membership.driver import Membership
 from cluster.rpc import create_channel
 from runtime.process import StopSignal
-from runtime.real import StreamNet, SystemRandomness
+from runtime.real import StreamNet, SystemClock, SystemRandomness
 from services.kv.config import AdminConfig, KvConfig, KvSection
 from services.kv.main import serve
 from tests.unit.free_ports import free_port
@@ -25,14 +28,21 @@ READY_S_MAX = 20.0
 
 
 @asynccontextmanager
-async def member(directory: Path, *, channelz: bool) -> AsyncIterator[grpc.aio.Channel]:
+async def member(
+    directory: Path,
+    *,
+    channelz: bool = False,
+    admin: str = "127.0.0.1:0",
+    membership: MembershipSection | None = None,
+) -> AsyncIterator[grpc.aio.Channel]:
     """One member, and a channel that is connected to it."""
     clients, peers = free_port(), free_port()
     config = KvConfig(
         node="kv-1",
         data_dir=str(directory),
-        admin=AdminConfig(listen="127.0.0.1:0"),
+        admin=AdminConfig(listen=admin),
         kv=KvSection(listen=f"127.0.0.1:{clients}", members=(f"kv-1=127.0.0.1:{peers}",), channelz=channelz),
+        membership=membership or MembershipSection(),
     )
     stop = StopSignal()
     serving = asyncio.create_task(serve(config, stop))
@@ -106,3 +116,31 @@ async def test_channelz_is_off_unless_asked_for(tmp_path: Path) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.GetServers(channelz_pb2.GetServersRequest())
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_it_is_a_member_of_the_membership_and_says_goodbye(tmp_path: Path) -> None:
+    options = membership_options(MembershipSection(listen="127.0.0.1:0"), "observer")
+    assert options is not None
+    observer = await Membership.start(StreamNet(), SystemClock(), SystemRandomness(), options)
+    admin = f"127.0.0.1:{free_port()}"
+    # Of two seeds one is nobody: it starts all the same.
+    seeds = (f"127.0.0.1:{free_port()}", str(observer.address))
+    try:
+        async with member(tmp_path, admin=admin, membership=MembershipSection("127.0.0.1:0", seeds=seeds)):
+            async with asyncio.timeout(READY_S_MAX):
+                while (seen := observer.member("kv-1")) is None:
+                    await asyncio.sleep(0.02)
+            assert seen.metadata.service == "kv"
+            assert seen.metadata.labels["node"] == "kv-1"
+            assert seen.metadata.endpoints["admin"] == admin
+            info = (await asyncio.to_thread(get, f"{admin}/info"))[1]
+            assert {other["name"] for other in info["membership"]["members"]} == {"kv-1", "observer"}
+            assert not info["registration"]["registered"]
+            metrics = await asyncio.to_thread(read, f"{admin}/metrics")
+            assert 'orrery_membership_members{status="alive"} 2.0' in metrics
+            assert "orrery_registration_registered 0.0" in metrics
+        left = observer.member("kv-1")
+        assert left is not None
+        assert left.status is Status.LEFT
+    finally:
+        await observer.stop()

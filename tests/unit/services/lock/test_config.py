@@ -31,5 +31,13 @@ def test_a_bad_value_is_named(line: str) -> None:
         load(LockConfig, f"[lock]\n{line}\n", {})
 
 
+@pytest.mark.parametrize(
+    "text", ['[membership]\nlisten = "nowhere"', "[registration]\nttl_ms = 1", "[membership]\ntick_ms = 0"]
+)
+def test_a_bad_value_of_what_all_processes_share_is_named(text: str) -> None:
+    with pytest.raises(ConfigError):
+        load(LockConfig, text, {})
+
+
 def test_every_setting_is_described() -> None:
     assert "waiters_max" in describe(LockConfig)
