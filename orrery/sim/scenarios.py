@@ -39,6 +39,7 @@ SCENARIOS = {
     "lock-late": "the same in a calm world, where clients stand still for longer than their sessions live, and go on",
     "lock-pause": "the same, where clients, lock processes and members of kv stand still for longer, and nothing else",
     "lock-clocks": "the same, where nothing but clocks is wrong: they run four times too slow or too fast, and jump",
+    "registry": "the real registry over the real kv: who registers, beats, dies and asks, under faults of every kind",
 }
 """What each is, in a line."""
 
@@ -49,6 +50,10 @@ def setting(name: str) -> "Setting":
         from orrery.sim.lock.scenarios import SETTINGS as LOCK_SETTINGS
 
         return LOCK_SETTINGS[name]
+    if name.startswith("registry"):
+        from orrery.sim.registry.scenarios import SETTINGS as REGISTRY_SETTINGS
+
+        return REGISTRY_SETTINGS[name]
     from orrery.sim.kv.scenarios import SETTINGS
 
     return SETTINGS[name]

@@ -162,7 +162,8 @@ def _unwind(work: object, name: str) -> None:
     """
     crash = HostCrashed(name)
     for _ in range(UNWINDINGS_MAX):
-        with contextlib.suppress(Exception, HostCrashed, asyncio.CancelledError, GeneratorExit):
+        # A task group without tasks wraps what is raised in its block: a group of HostCrashed is no Exception.
+        with contextlib.suppress(Exception, HostCrashed, asyncio.CancelledError, GeneratorExit, BaseExceptionGroup):
             cast(Coroutine[Any, Any, Any], work).throw(crash)
         # A coroutine that runs has crashed its own host, and HostCrashed is on its way through it.
         if getattr(work, "cr_frame", None) is None or getattr(work, "cr_running", False):

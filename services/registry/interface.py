@@ -6,7 +6,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import NamedTuple, Protocol
 
 from services.registry.domain import CheckDefinition, CheckState, Health, Instance, Node
@@ -26,6 +26,10 @@ class NotFound(RegistryError):
 
 class Exists(RegistryError):
     """The id belongs to something else."""
+
+
+class WrongKind(RegistryError):
+    """The check takes no reports: it is none with a TTL."""
 
 
 class Unavailable(RegistryError):
@@ -79,7 +83,7 @@ class NodeView:
     index: int
 
 
-class TopicKind(Enum):
+class TopicKind(StrEnum):
     """What can be waited for."""
 
     SERVICES = "services"
@@ -118,6 +122,8 @@ class ChangeKind(Enum):
     NODE = "node"
     BEAT = "beat"
     """The time of a TTL check ran out, or runs again."""
+    PROCESS = "process"
+    """A process of the registry lives, or does not any more: `node` is its name."""
     RESET = "reset"
     """The copy was read anew: anything may have changed."""
 
@@ -260,6 +266,9 @@ class Registrar(Protocol):
         """Reports on TTL checks: renews their time, and writes where the health changes. One result for each."""
         ...
 
-    async def set_state(self, check: Check, state: CheckState) -> bool:
-        """Writes what a check says, unless it has changed since it was read (False)."""
+    async def set_state(self, check: Check, state: CheckState, *, unless_beating: bool = False) -> bool:
+        """Writes what a check says, unless it has changed since it was read, or, if so asked, its time runs (False).
+
+        A beat that changes nothing but the time leaves the check as it was read: the expiry of a TTL check has to ask.
+        """
         ...

@@ -227,12 +227,13 @@ class OrreryCluster:
             parts.append("\n".join([f"--- {path.relative_to(self._folder)}", *lines]))
         return "\n".join(parts)
 
-    def _status(self) -> list[dict[str, Any]]:
+    def status(self) -> list[dict[str, Any]]:
+        """What `orrery status --json` tells."""
         rows: list[dict[str, Any]] = json.loads(self.command("status", "--json"))
         return rows
 
     def _rows(self) -> Iterator[tuple[str, int]]:
-        for row in self._status():
+        for row in self.status():
             if row["pid"]:
                 yield str(row["node"]), int(row["pid"])
 
@@ -248,6 +249,11 @@ class OrreryCluster:
     def lock_addresses(self) -> list[str]:
         """`host:port` of the lock processes' client ports."""
         return [f"127.0.0.1:{self._base + LOCK_OFFSET + PORTS_PER_NODE * index}" for index in range(LOCK_NODES)]
+
+    @property
+    def registry_addresses(self) -> list[str]:
+        """`host:port` of the registry processes' client ports."""
+        return [f"127.0.0.1:{self._base + REGISTRY_OFFSET + PORTS_PER_NODE * index}" for index in range(REGISTRY_NODES)]
 
     def pid(self, node: str) -> int:
         return dict(self._rows())[node]
@@ -277,11 +283,11 @@ class OrreryCluster:
 
     def data_folder(self, node: str) -> Path:
         """Where a member keeps what it stores."""
-        return next(Path(row["data_dir"]) for row in self._status() if row["node"] == node)
+        return next(Path(row["data_dir"]) for row in self.status() if row["node"] == node)
 
     def info(self, node: str) -> dict[str, Any]:
         """What a running process says of itself on `/info`."""
-        admin = next(row["endpoints"]["admin"] for row in self._status() if row["node"] == node)
+        admin = next(row["endpoints"]["admin"] for row in self.status() if row["node"] == node)
         with urllib.request.urlopen(f"{admin}/info", timeout=5) as answer:
             document: dict[str, Any] = json.load(answer)
         return document
@@ -294,7 +300,7 @@ class OrreryCluster:
 
     def role(self, node: str) -> str:
         """What `orrery status` tells of a member: `leader`, `follower`, `recovering`; empty when it does not run."""
-        return next(str(row["role"]) for row in self._status() if row["node"] == node)
+        return next(str(row["role"]) for row in self.status() if row["node"] == node)
 
     def close(self) -> None:
         with contextlib.suppress(ClusterFailed, subprocess.TimeoutExpired):

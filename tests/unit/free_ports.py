@@ -30,9 +30,11 @@ _blocks = _own(_BLOCKS)
 
 
 def _is_free(port: int) -> bool:
-    """For TCP and UDP: some servers listen on both."""
     try:
-        with socket.create_server(("127.0.0.1", port)), socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        with (
+            socket.create_server(("127.0.0.1", port)),
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+        ):
             datagrams.bind(("127.0.0.1", port))
             return True
     except OSError:
@@ -40,7 +42,7 @@ def _is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port on which nobody listens."""
+    """A port on which nobody listens, by TCP or UDP."""
     return next(port for port in itertools.islice(_ports, len(_PORTS)) if _is_free(port))
 
 

@@ -9,7 +9,7 @@ import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import grpc
 import grpc.aio
@@ -48,15 +48,29 @@ class Listener(Protocol):
         ...
 
 
+OnProgress: TypeAlias = Callable[[int], None]
+"""Hears that kv is there, and that all changes of the range up to this revision have been told."""
+
+
 class Watch:
     """One watch; `cancel` it when it is not wanted any more."""
 
-    __slots__ = ("_watches", "id", "key", "listener", "next_revision", "range_end")
+    __slots__ = ("_watches", "id", "is_made", "key", "listener", "next_revision", "on_progress", "range_end")
 
     def __init__(
-        self, watches: "Watches", number: int, key: bytes, range_end: bytes, revision: int, listener: Listener
+        self,
+        watches: "Watches",
+        number: int,
+        key: bytes,
+        range_end: bytes,
+        revision: int,
+        listener: Listener,
+        on_progress: OnProgress | None,
     ) -> None:
         self._watches = watches
+        self.on_progress = on_progress
+        self.is_made = False
+        """Whether the present stream has it: what the stream tells of its progress is true of it then."""
         self.id = number
         self.key = key
         self.range_end = range_end
@@ -69,10 +83,15 @@ class Watch:
         self._watches.remove(self)
 
     def request(self) -> WatchRequest:
-        """What makes it, or makes it again."""
+        """What makes it, or makes it again.
+
+        It begins one revision early, and what was told is left out: etcd tells no progress while any watch of the
+        stream begins in the future, so that of an idle kv nothing would be heard.
+        """
+        start = max(self.next_revision - 1, 1) if self.next_revision else 0
         return WatchRequest(
             create_request=WatchCreateRequest(
-                key=self.key, range_end=self.range_end, start_revision=self.next_revision, watch_id=self.id
+                key=self.key, range_end=self.range_end, start_revision=start, watch_id=self.id
             )
         )
 
@@ -80,8 +99,8 @@ class Watch:
 class Watches:
     """All watches of a process. `run` must run."""
 
-    def __init__(self, stub: Callable[[], "WatchAsyncStub"], leave: Callable[[], None]) -> None:
-        """`stub` gives the member to ask; `leave` says that it failed."""
+    def __init__(self, stub: Callable[[], "WatchAsyncStub | None"], leave: Callable[[], None]) -> None:
+        """`stub` gives the member to ask, None while none is known; `leave` says that it failed."""
         self._stub = stub
         self._leave = leave
         self._numbers = itertools.count(1)
@@ -91,9 +110,11 @@ class Watches:
         self.is_streaming = False
         """Whether a stream is open, so that what changes is queued for it."""
 
-    def add(self, key: bytes, range_end: bytes, revision: int, listener: Listener) -> Watch:
+    def add(
+        self, key: bytes, range_end: bytes, revision: int, listener: Listener, on_progress: OnProgress | None = None
+    ) -> Watch:
         """Begins to watch a range from a revision on."""
-        watch = Watch(self, next(self._numbers), key, range_end, revision, listener)
+        watch = Watch(self, next(self._numbers), key, range_end, revision, listener, on_progress)
         self._watches[watch.id] = watch
         self._send(watch.request())
         return watch
@@ -102,6 +123,11 @@ class Watches:
         """Ends a watch."""
         if self._watches.pop(watch.id, None) is not None:
             self._send(WatchRequest(cancel_request=WatchCancelRequest(watch_id=watch.id)))
+
+    def ask_progress(self) -> None:
+        """Asks at once how far the member is, unless that is about to be asked anyway."""
+        if self._watches and not (self._outgoing and self._outgoing[-1].HasField("progress_request")):
+            self._send(WatchRequest(progress_request=WatchProgressRequest()))
 
     def _send(self, request: WatchRequest) -> None:
         if self.is_streaming:
@@ -115,6 +141,9 @@ class Watches:
                 self._changed.clear()
                 await self._changed.wait()
             stub = self._stub()
+            if stub is None:
+                await asyncio.sleep(PAUSE_S)
+                continue
             with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
                 await self._stream(stub)
             if not self._watches or self._stub() is not stub:
@@ -129,6 +158,8 @@ class Watches:
         """
         call = stub.Watch(metadata=REQUIRE_LEADER)
         self._outgoing.clear()
+        for watch in self._watches.values():
+            watch.is_made = False
         self._outgoing.extend(watch.request() for watch in self._watches.values())
         self.is_streaming = True
         self._changed.set()
@@ -161,21 +192,38 @@ class Watches:
     async def _ask_progress(self) -> None:
         while True:
             await asyncio.sleep(PROGRESS_S)
-            if self._watches:
-                self._send(WatchRequest(progress_request=WatchProgressRequest()))
+            self.ask_progress()
 
     def _take(self, response: WatchResponse) -> bool:
         """Tells the listener; False when the stream is of no more use."""
         if response.watch_id < 0:
-            return not response.canceled
+            if response.canceled:
+                return False
+            self._take_progress(response.header.revision)
+            return True
         watch = self._watches.get(response.watch_id)
-        if watch is None or response.created:
+        if watch is None:
+            return True
+        if response.created:
+            watch.is_made = True
             return True
         if response.canceled:
             del self._watches[watch.id]
             watch.listener.on_gap()
         elif response.events:
-            last = response.events[-1].kv.mod_revision
-            watch.next_revision = last + 1
-            watch.listener.on_events(response.events, last)
+            events: Sequence[Event] = response.events
+            if events[0].kv.mod_revision < watch.next_revision:
+                events = [event for event in events if event.kv.mod_revision >= watch.next_revision]
+            if events:
+                last = events[-1].kv.mod_revision
+                watch.next_revision = last + 1
+                watch.listener.on_events(events, last)
         return True
+
+    def _take_progress(self, revision: int) -> None:
+        """All that these watches should have heard up to a revision was told: they need not begin before it again."""
+        for watch in tuple(self._watches.values()):
+            if watch.is_made and revision >= watch.next_revision - 1:
+                watch.next_revision = revision + 1
+                if watch.on_progress is not None:
+                    watch.on_progress(revision)

@@ -1,7 +1,8 @@
 """etcdserverpb.Lease: keys that end when their owner does."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
 
 from cluster.pb.etcd.etcdserverpb.rpc_pb2 import (
     LeaseGrantRequest,
@@ -24,6 +25,8 @@ from services.kv.lease.lessor import Lessor
 from services.kv.mvcc.leases import TTL_MAX_S
 from services.kv.refusals import LEASE_TTL_TOO_LARGE, NO_LEADER, STOPPED, Refused
 
+RENEWALS_MAX = 4096
+"""Of one stream that are taken together."""
 LEASE_ID_END = 1 << 63
 """Ids that the server chooses are positive signed 64-bit integers."""
 
@@ -69,11 +72,11 @@ class LeaseHead(LeaseServicer):
         try:
             if calls.check_leader(context):
                 forget = calls.gate.on_loss(lost.set)
-            async for request in _until(lost, request_iterator):
+            async for lease_ids in _batches(lost, request_iterator):
                 # The header comes first: the revision must not be newer than the renewal.
-                response = LeaseKeepAliveResponse(header=calls.header(calls.machine.store.revision), ID=request.ID)
-                response.TTL = await self._lessor.renew(request.ID)
-                yield response
+                header = calls.header(calls.machine.store.revision)
+                for lease_id, ttl_s in zip(lease_ids, await self._lessor.renew_all(lease_ids), strict=True):
+                    yield LeaseKeepAliveResponse(header=header, ID=lease_id, TTL=ttl_s)
             if lost.is_set():
                 raise Refused(STOPPED if self._is_stopped else NO_LEADER)
         except Refused as refused:
@@ -117,22 +120,45 @@ class LeaseHead(LeaseServicer):
         )
 
 
-async def _until(
-    lost: asyncio.Event, requests: AsyncIterator[LeaseKeepAliveRequest]
-) -> AsyncIterator[LeaseKeepAliveRequest]:
-    """The requests, until there are no more or `lost` is set."""
+async def _batches(lost: asyncio.Event, requests: AsyncIterator[LeaseKeepAliveRequest]) -> AsyncIterator[Sequence[int]]:
+    """The leases that are to be renewed, those together that have come meanwhile, until no more come or `lost` is set.
+
+    A client may renew thousands on one stream; each by itself would wait for a round of heartbeats.
+    """
+    waiting: deque[int] = deque()
+    come, room = asyncio.Event(), asyncio.Event()
+    room.set()
+
+    async def read() -> None:
+        async for request in requests:
+            waiting.append(request.ID)
+            come.set()
+            if len(waiting) >= RENEWALS_MAX:
+                room.clear()
+                await room.wait()
+
+    reader = asyncio.create_task(read())
+    reader.add_done_callback(lambda _: come.set())
     loss = asyncio.create_task(lost.wait())
+    loss.add_done_callback(lambda _: come.set())
     try:
         while True:
-            following = asyncio.ensure_future(anext(requests, None))
-            try:
-                await asyncio.wait((loss, following), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                if not following.done():
-                    following.cancel()
-            request = following.result() if following.done() and not following.cancelled() else None
-            if lost.is_set() or request is None:
+            await come.wait()
+            if lost.is_set():
                 return
-            yield request
+            come.clear()
+            if waiting:
+                batch = tuple(waiting)
+                waiting.clear()
+                room.set()
+                yield batch
+            if reader.done():
+                # A stream that broke ends with its error.
+                reader.result()
+                if not waiting:
+                    return
+                come.set()
     finally:
         loss.cancel()
+        reader.cancel()
+        await asyncio.gather(loss, reader, return_exceptions=True)

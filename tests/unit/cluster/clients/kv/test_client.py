@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack
 import grpc
 import pytest
 
-from cluster.clients.kv import KvClient, KvRefused, KvUnavailable, prefix_end
+from cluster.clients.kv import KvClient, KvRefused, KvUnavailable, prefix_end, renewing, watching
+from cluster.discovery import StaticSource
 from cluster.pb.etcd.etcdserverpb.rpc_pb2 import (
     CompactionRequest,
     Compare,
@@ -186,6 +187,48 @@ async def test_what_is_compacted_is_a_gap(stack: AsyncExitStack) -> None:
     await kv.close()
 
 
+async def test_members_come_and_go_and_no_watch_is_lost(stack: AsyncExitStack) -> None:
+    one = await node(stack)
+    port = one.address.rpartition(":")[2]
+    source = StaticSource([one.address])
+    kv = KvClient(source, net=StreamNet(), random=SystemRandomness(), clock=SystemClock(), within_s=5.0)
+    running = asyncio.create_task(kv.run())
+    listener = Listener()
+    kv.watch(b"a/", prefix_end(b"a/"), 1, listener)
+    addresses = [[f"localhost:{port}"], [one.address, "127.0.0.1:1"], [], [one.address, f"localhost:{port}"]]
+    for number, present in enumerate([[one.address], *addresses]):
+        source.replace(present)
+        for half in range(2):
+            await kv.txn(put(b"a/%d%d" % (number, half)))
+            await until(listener, 2 * number + half + 1)
+    assert [key for key, _ in listener.keys] == [b"a/%d%d" % (number, half) for number in range(5) for half in range(2)]
+    assert listener.gaps == 0
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await kv.close()
+
+
+async def test_members_that_nobody_knows_yet_are_waited_for(stack: AsyncExitStack) -> None:
+    one = await node(stack)
+    source = StaticSource([])
+    kv = KvClient(source, net=StreamNet(), random=SystemRandomness(), clock=SystemClock(), within_s=0.2)
+    stack.push_async_callback(kv.close)
+    with pytest.raises(KvUnavailable, match="no member of kv is known") as unavailable:
+        await kv.txn(put(b"a"))
+    assert unavailable.value.definite
+    asking = asyncio.create_task(kv.range(RangeRequest(key=b"a"), within_s=5.0))
+    running = asyncio.create_task(kv.run())
+    listener = Listener()
+    kv.watch(b"a", b"", 1, listener)
+    await asyncio.sleep(0)
+    source.replace([one.address])
+    assert (await asking).count == 0
+    await one.kv.Put(PutRequest(key=b"a"))
+    await until(listener, 1)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
 def test_without_addresses() -> None:
     with pytest.raises(ValueError, match="no addresses"):
         client()
@@ -194,3 +237,101 @@ def test_without_addresses() -> None:
 @pytest.mark.parametrize(("prefix", "end"), [(b"a/", b"a0"), (b"a\xff", b"b"), (b"\xff\xff", b"\0"), (b"", b"\0")])
 def test_the_end_of_a_prefix(prefix: bytes, end: bytes) -> None:
     assert prefix_end(prefix) == end
+
+
+class Progress:
+    def __init__(self) -> None:
+        self.revisions: list[int] = []
+        self.heard = asyncio.Event()
+
+    def __call__(self, revision: int) -> None:
+        self.revisions.append(revision)
+        self.heard.set()
+
+
+async def test_an_idle_member_is_heard_and_kept(stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watch that begins behind the newest revision is told no progress by etcd: it must not begin there."""
+    monkeypatch.setattr(watching, "PROGRESS_S", 0.02)
+    monkeypatch.setattr(watching, "SILENCE_S_MAX", 0.5)
+    one = await node(stack)
+    kv = client(one.address)
+    running = asyncio.create_task(kv.run())
+    written = await one.kv.Put(PutRequest(key=b"a/1"))
+    listener, progress = Listener(), Progress()
+    kv.watch(b"a/", prefix_end(b"a/"), written.header.revision + 1, listener, progress)
+    async with asyncio.timeout(10):
+        await progress.heard.wait()
+    # Changes elsewhere are told as progress, at once when asked for.
+    other = await one.kv.Put(PutRequest(key=b"b/1"))
+    async with asyncio.timeout(10):
+        while progress.revisions[-1] < other.header.revision:
+            kv.ask_progress()
+            progress.heard.clear()
+            await progress.heard.wait()
+    # The stream begins anew, and repeats nothing.
+    one.replica.set_leader(0)
+    await asyncio.sleep(0.05)
+    one.replica.set_leader(one.replica.member_id)
+    last = await one.kv.Put(PutRequest(key=b"a/2"))
+    await until(listener, 1)
+    assert listener.keys == [(b"a/2", last.header.revision)]
+    assert listener.gaps == 0
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await kv.close()
+
+
+async def test_many_leases_are_renewed_on_one_stream(stack: AsyncExitStack) -> None:
+    one = await node(stack)
+    kv = client(one.address)
+    running = asyncio.create_task(kv.run())
+    leases = [(await kv.grant(60)).ID for _ in range(50)]
+    answers = await asyncio.gather(*map(kv.renew_soon, [*leases, leases[0], 4711]))
+    assert answers == [60] * 51 + [0]
+    # One who stops waiting does not stop the others.
+    waiting = [kv.renew_soon(leases[0]) for _ in range(2)]
+    waiting[0].cancel()
+    assert await waiting[1] == 60
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await kv.close()
+
+
+async def test_renewals_go_on_at_another_member(stack: AsyncExitStack) -> None:
+    one = await node(stack)
+    kv = client("127.0.0.1:1", one.address)
+    running = asyncio.create_task(kv.run())
+    lease = await kv.grant(60)
+    assert await kv.renew_soon(lease.ID) == 60
+    # The stream ends with the leader; what waits is sent again.
+    one.replica.set_leader(0)
+    waiting = kv.renew_soon(lease.ID)
+    await asyncio.sleep(0.05)
+    one.replica.set_leader(one.replica.member_id)
+    assert await waiting == 60
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await kv.close()
+
+
+async def test_a_renewal_that_nobody_answers_ends(stack: AsyncExitStack) -> None:
+    kv = client("127.0.0.1:1", within_s=0.2)
+    running = asyncio.create_task(kv.run())
+    with pytest.raises(KvUnavailable) as unavailable:
+        await kv.renew_soon(1)
+    assert not unavailable.value.definite
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await kv.close()
+
+
+async def test_renewals_that_wait_have_a_limit(stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renewing, "WAITING_MAX", 1)
+    kv = client("127.0.0.1:1", within_s=0.2)
+    first, second = kv.renew_soon(1), kv.renew_soon(2)
+    with pytest.raises(KvUnavailable) as unavailable:
+        await second
+    assert unavailable.value.definite
+    with pytest.raises(KvUnavailable):
+        await first
+    await kv.close()

@@ -109,6 +109,29 @@ async def test_renewing(setup: Setup) -> None:
     assert setup.keys == 1
 
 
+async def test_many_renewals_share_one_proof(setup: Setup) -> None:
+    for lease_id in (7, 8, 9):
+        await setup.grant(lease_id, 10)
+    await setup.grant(6, 1000)
+    await setup.move(1)
+    setup.clock.now_s += 300
+    await setup.lessor._turn(setup.clock.now_s)
+    for lease_id in (17, 18):
+        await setup.grant(lease_id, 10)
+    lease = setup.machine.store.leases.get(6)
+    assert lease is not None
+    assert lease.remaining_ttl_s
+    barriers = setup.replica.read_barriers
+    assert await setup.lessor.renew_all((17, 18, 17)) == [10, 10, 10]
+    assert setup.replica.read_barriers == barriers + 1
+    # What is over, and what has a checkpoint, go their own way.
+    assert await setup.lessor.renew_all((17, 7, 6)) == [10, 0, 1000]
+    assert lease.remaining_ttl_s == 0
+    setup.replica.set_leader(OTHER)
+    setup.link.answers = [10, 0]
+    assert await setup.lessor.renew_all((17, 5)) == [10, 0]
+
+
 async def test_what_is_over_cannot_be_renewed_any_more(setup: Setup) -> None:
     await setup.grant(7, 10)
     setup.clock.now_s += 10

@@ -1,0 +1,1 @@
+"""The registry over kv in simulated worlds."""

@@ -1,0 +1,1 @@
+"""The heads: one protocol a file or a package."""

@@ -1,0 +1,81 @@
+"""The numbers of DNS, as far as they are used here. Source: IANA's registry of DNS parameters."""
+
+TYPE_A = 1
+TYPE_NS = 2
+TYPE_CNAME = 5
+TYPE_SOA = 6
+TYPE_PTR = 12
+TYPE_TXT = 16
+TYPE_AAAA = 28
+TYPE_SRV = 33
+TYPE_OPT = 41
+TYPE_IXFR = 251
+TYPE_AXFR = 252
+TYPE_MAILB = 253
+TYPE_MAILA = 254
+TYPE_ANY = 255
+
+TYPE_NAMES = {
+    TYPE_A: "A",
+    TYPE_NS: "NS",
+    TYPE_CNAME: "CNAME",
+    TYPE_SOA: "SOA",
+    TYPE_PTR: "PTR",
+    TYPE_TXT: "TXT",
+    TYPE_AAAA: "AAAA",
+    TYPE_SRV: "SRV",
+    TYPE_ANY: "ANY",
+}
+"""Those that are counted by name."""
+
+ADDRESS_TYPES = frozenset({TYPE_A, TYPE_AAAA})
+TRANSFER_TYPES = frozenset({TYPE_IXFR, TYPE_AXFR, TYPE_MAILB, TYPE_MAILA})
+"""What asks for a whole zone, or for what RFC 1035 had replaced already."""
+
+CLASS_IN = 1
+
+OPCODE_QUERY = 0
+
+RCODE_NOERROR = 0
+RCODE_FORMERR = 1
+RCODE_SERVFAIL = 2
+RCODE_NXDOMAIN = 3
+RCODE_NOTIMP = 4
+RCODE_REFUSED = 5
+RCODE_BADVERS = 16
+"""Its upper eight bits stand in OPT (RFC 6891, section 6.1.3)."""
+
+RCODE_NAMES = {
+    RCODE_NOERROR: "NOERROR",
+    RCODE_FORMERR: "FORMERR",
+    RCODE_SERVFAIL: "SERVFAIL",
+    RCODE_NXDOMAIN: "NXDOMAIN",
+    RCODE_NOTIMP: "NOTIMP",
+    RCODE_REFUSED: "REFUSED",
+    RCODE_BADVERS: "BADVERS",
+}
+
+FLAG_RESPONSE = 0x8000
+FLAG_AUTHORITATIVE = 0x0400
+FLAG_TRUNCATED = 0x0200
+FLAG_RECURSION_DESIRED = 0x0100
+FLAG_CHECKING_DISABLED = 0x0010
+OPCODE_MASK = 0x7800
+OPCODE_SHIFT = 11
+
+EDNS_DNSSEC_OK = 0x8000
+"""In the lower half of OPT's TTL (RFC 3225)."""
+OPTION_EXTENDED_ERROR = 15
+"""RFC 8914."""
+ERROR_STALE_ANSWER = 3
+ERROR_NOT_READY = 14
+ERROR_STALE_NXDOMAIN = 19
+
+HEADER_BYTES = 12
+PLAIN_UDP_BYTES_MAX = 512
+"""Of a response over UDP to somebody who does not speak EDNS (RFC 1035, section 4.2.1)."""
+MESSAGE_BYTES_MAX = 65_535
+LABEL_BYTES_MAX = 63
+NAME_BYTES_MAX = 255
+"""On the wire, with all length bytes and the root's."""
+POINTER_OFFSET_MAX = 0x3FFF
