@@ -30,8 +30,8 @@ PAUSE_S = 0.1
 class Renewals:
     """All renewals of a process. `run` must run."""
 
-    def __init__(self, stub: Callable[[], "LeaseAsyncStub"], leave: Callable[[], None]) -> None:
-        """`stub` gives the member to ask; `leave` says that it failed."""
+    def __init__(self, stub: Callable[[], "LeaseAsyncStub | None"], leave: Callable[[], None]) -> None:
+        """`stub` gives the member to ask, None while none is known; `leave` says that it failed."""
         self._stub = stub
         self._leave = leave
         self._waiting: dict[int, dict[asyncio.Future[int], None]] = {}
@@ -78,6 +78,9 @@ class Renewals:
                 self._changed.clear()
                 await self._changed.wait()
             stub = self._stub()
+            if stub is None:
+                await asyncio.sleep(PAUSE_S)
+                continue
             self._unsent = dict.fromkeys(self._waiting)
             with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
                 if await self._stream(stub):

@@ -65,6 +65,15 @@ async def test_nobody_there_fails_at_once_and_for_certain() -> None:
         assert "failed to connect" in (error.details() or "")
 
 
+@pytest.mark.parametrize("host", ["kv..1", "a" * 64, "\x00", "\udc80"])
+async def test_a_host_that_no_resolver_takes_fails_at_once(host: str) -> None:
+    async with Channel(f"{host}:1", StreamNet(), SystemRandomness(), QUICK) as channel, asyncio.timeout(10):
+        for _ in range(2):
+            error = await failure(channel.unary_unary("/t.T/Echo")(b""))
+            assert error.code() is grpc.StatusCode.UNAVAILABLE
+            assert error.definite
+
+
 async def test_waiting_for_a_server_that_comes_later() -> None:
     port = free_port()
     async with channel_to(port) as channel, asyncio.timeout(10):
@@ -220,6 +229,39 @@ async def test_close_cancels_and_a_grace_lets_end() -> None:
         await handlers.started.wait()
         await channel.close()
         assert await call.code() is grpc.StatusCode.CANCELLED
+    await server.stop(None)
+
+
+async def test_leaving_is_told_as_a_loss_and_a_grace_lets_end() -> None:
+    server, port, handlers = await serve()
+    channel = channel_to(port)
+    running = channel.unary_unary("/t.T/Wait")(b"x")
+    await handlers.started.wait()
+    leaving = asyncio.create_task(channel.leave(10, "not wanted"))
+    await asyncio.sleep(0)
+    handlers.gate.set()
+    assert await running == b"x"
+    await leaving
+    handlers.gate.clear()
+    for grace in (None, 0.02, 10):
+        channel = channel_to(port)
+        handlers.started.clear()
+        running = channel.unary_unary("/t.T/Wait")(b"x")
+        await handlers.started.wait()
+        leaving = asyncio.create_task(channel.leave(grace, "not wanted"))
+        if grace == 10:
+            await asyncio.sleep(0.02)
+            leaving.cancel()
+        error = await failure(running)
+        assert (error.code(), error.details()) == (grpc.StatusCode.UNAVAILABLE, "not wanted")
+        assert not error.definite
+        await asyncio.gather(leaving, return_exceptions=True)
+        assert (await failure(channel.unary_unary("/t.T/Echo")(b"x"))).definite
+    waits = channel_to(free_port())
+    waiting = waits.unary_unary("/t.T/Echo")(b"x", wait_for_ready=True)
+    await waits.leave(None, "not wanted")
+    error = await failure(waiting)
+    assert (error.code(), error.definite) == (grpc.StatusCode.UNAVAILABLE, True)
     await server.stop(None)
 
 
