@@ -8,7 +8,7 @@ STAMPS := $(VENV)/.stamps
 PROTOS := $(shell find proto -name '*.proto' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down test sim sim-determinism sim-safeguards lint types format proto lock clients conformance chaos bench-kv bench-rpc bench-lock bench-storage peers soak-storage base-image wheels image compose-test ci clean
+.PHONY: help setup up down test sim sim-determinism sim-safeguards lint types format proto lock clients conformance chaos bench-kv bench-kv-latency bench-rpc bench-lock bench-storage peers soak-storage base-image wheels image compose-test ci clean
 
 # What the image stands on. Where no registry of images can be reached: make base-image wheels image BASE=orrery-base:local
 BASE ?= python:3.11-slim
@@ -110,6 +110,9 @@ compose-test: image setup ## build the image, start the compose cluster, kill co
 
 bench-kv: setup ## what three nodes carry: Orrery, Orrery on grpcio, etcd (needs etcd-client; etcd-server to compare)
 	@$(BIN)/python -m bench.kv
+
+bench-kv-latency: setup ## what one write by itself takes: Orrery, and etcd beside it (needs etcd-server to compare)
+	@$(BIN)/python -m bench.kv.latency
 
 bench-rpc: setup ## the RPC engines side by side: table and plot in build/bench-rpc (needs h2load)
 	@$(BIN)/python -m bench.rpc

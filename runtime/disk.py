@@ -47,6 +47,14 @@ class File(Protocol):
         """
         ...
 
+    def pwrite_now(self, parts: Sequence[bytes], offset: int, *, sync: bool = False) -> float:
+        """Writes as `pwrite` does, on the caller's thread, which stands still for as long as the device takes.
+
+        Returns how long that was, in seconds. For a log whose sync is shorter than a trip to another thread and back;
+        whoever calls it looks at the time, and stops doing so when the device is slow.
+        """
+        ...
+
     async def sync(self) -> None:
         """Makes the file's data and size durable. Raises SyncFailed."""
         ...

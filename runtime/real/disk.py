@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, TypeVarTuple
@@ -137,6 +138,15 @@ class RealFile:
     async def pwrite(self, parts: Sequence[bytes], offset: int, *, sync: bool = False) -> None:
         """Writes `parts` one behind another, and syncs when asked to, in one trip to a thread."""
         await self._call(self._writers, _pwrite, parts, offset, sync)
+
+    def pwrite_now(self, parts: Sequence[bytes], offset: int, *, sync: bool = False) -> float:
+        """Writes on the caller's thread, which must be the one that `close` is called on; returns the seconds."""
+        # As for `pread_now`: nothing can close the descriptor meanwhile.
+        if self._closed:
+            raise OSError(errno.EBADF, "the file is closed", self.path)
+        begin_s = time.perf_counter()
+        _pwrite(self._descriptor, parts, offset, sync)
+        return time.perf_counter() - begin_s
 
     async def sync(self) -> None:
         """Makes data and size durable. Raises SyncFailed."""

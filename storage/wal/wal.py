@@ -10,6 +10,7 @@ from runtime.disk import Disk, File, SyncFailed
 from runtime.failpoints import failpoint, register
 from runtime.randomness import Randomness
 from storage.wal.errors import WalFull
+from storage.wal.pace import BYTES_MAX, Pace
 from storage.wal.recovery import RecoveredWal, Segment, find_segments, segment_name
 from storage.wal.segment import (
     FRAME_HEADER_BYTES,
@@ -99,6 +100,8 @@ class Wal:
         self._failure: SyncFailed | None = None
         self._closing = False
         self._dropping = asyncio.Lock()
+        self.pace = Pace()
+        """Whether `append_now` writes anything."""
         self.statistics = WalStatistics()
 
     @staticmethod
@@ -201,6 +204,46 @@ class Wal:
                 self._set_timer(LAZY_DELAY_S, self._start_flusher)
         return append.done
 
+    def append_now(self, records: Sequence[bytes]) -> bool:
+        """Writes and syncs records before it returns, if the log is idle and its disk quick (see `pace`).
+
+        True: they are durable, as is all before them. False: nothing was done, and they are to be given to `append`.
+        Raises SyncFailed when poisoned, also by this write.
+        """
+        if self._failure is not None:
+            raise self._failure
+        file = self._file
+        if not self.pace.is_quick or self._flusher is not None or self._pending or file is None or self._closing:
+            return False
+        size = 0
+        for record in records:
+            if len(record) > self._record_bytes_max:
+                return False
+            size += len(record) + RECORD_OVERHEAD_BYTES
+        # A new segment is a matter of several syncs.
+        if size > BYTES_MAX or self._offset + size + FRAME_HEADER_BYTES > self._segment_bytes_max or not records:
+            return False
+        header = self._segments[-1].header
+        try:
+            frame = encode_frame(header, self._offset, self._next_lsn, self._synced_offset, records)
+            failpoint(BEFORE_WRITE)
+            took_s = file.pwrite_now(frame, self._offset, sync=self._sync_enabled)
+            failpoint(AFTER_WRITE)
+        except SyncFailed as error:
+            self._poison(error)
+            raise
+        except OSError as error:
+            failure = _as_failed_sync(error)
+            self._poison(failure)
+            raise failure from error
+        self._next_lsn += len(records)
+        self.statistics.appends += 1
+        self.statistics.records += len(records)
+        self._wrote(sum(map(len, frame)), took_s, sync=self._sync_enabled)
+        self.pace.took(took_s, self._clock.monotonic_s())
+        self._set_timer(MARK_DELAY_S, self._start_marking)
+        return True
+
     async def drop_before(self, lsn: int) -> None:
         """Removes the segments whose records are all below `lsn`. The segment that is written to stays."""
         async with self._dropping:
@@ -264,10 +307,8 @@ class Wal:
         try:
             await work()
             finished = True
-        except SyncFailed as error:
-            failure = error
         except OSError as error:
-            failure = SyncFailed(error.errno, f"the log could not be written: {error.strerror}")
+            failure = _as_failed_sync(error)
         finally:
             self._flusher = None
             if not finished:
@@ -359,6 +400,12 @@ class Wal:
         begin_s = self._clock.monotonic_s()
         await self._file.pwrite(parts, self._offset, sync=sync)
         failpoint(AFTER_WRITE)
+        now_s = self._clock.monotonic_s()
+        self._wrote(size, now_s - begin_s, sync=sync)
+        if sync:
+            self.pace.took_away(now_s - begin_s, now_s)
+
+    def _wrote(self, size: int, took_s: float, *, sync: bool) -> None:
         self._offset += size
         self._segments[-1].size = self._offset
         self.statistics.writes += 1
@@ -367,7 +414,7 @@ class Wal:
             self._synced_offset = self._offset
             self.statistics.syncs += 1
             if self._observe_sync is not None:
-                self._observe_sync(self._clock.monotonic_s() - begin_s)
+                self._observe_sync(took_s)
 
     async def _switch(self, first_lsn: int) -> None:
         """Goes on in a new segment. The old one is wholly synced first: recovery holds it to that."""
@@ -394,6 +441,13 @@ async def _create_segment(disk: Disk, directory: str, header: SegmentHeader) -> 
         await file.close()
     await disk.sync_directory(directory)
     return Segment(path, header, SEGMENT_HEADER_BYTES)
+
+
+def _as_failed_sync(error: OSError) -> SyncFailed:
+    """Whatever failed: nothing is known of the file any more."""
+    if isinstance(error, SyncFailed):
+        return error
+    return SyncFailed(error.errno, f"the log could not be written: {error.strerror}")
 
 
 def _fail(future: "asyncio.Future[int]", failure: SyncFailed) -> None:

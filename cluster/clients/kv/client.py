@@ -16,6 +16,8 @@ import grpc.aio
 
 from cluster.clients.kv.errors import KvRefused, KvUnavailable
 from cluster.clients.kv.watching import Listener, Watch, Watches
+from cluster.discovery.roster import Member, Roster
+from cluster.discovery.source import Source
 from cluster.pb.etcd.etcdserverpb.rpc_pb2 import (
     LeaseGrantRequest,
     LeaseGrantResponse,
@@ -30,7 +32,7 @@ from cluster.pb.etcd.etcdserverpb.rpc_pb2 import (
     TxnResponse,
 )
 from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVStub, LeaseStub, MaintenanceStub, WatchStub
-from cluster.rpc.engine import RpcOptions, create_channel
+from cluster.rpc.engine import RpcOptions
 from runtime import Clock, Net, Randomness
 
 if TYPE_CHECKING:
@@ -67,15 +69,18 @@ _OPTIONS = RpcOptions(reconnect_backoff_s_max=0.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """One member, and what it serves."""
+class Stubs:
+    """What a member serves."""
 
-    address: str
-    channel: grpc.aio.Channel
     kv: "KVAsyncStub"
     lease: "LeaseAsyncStub"
     watch: "WatchAsyncStub"
     maintenance: "MaintenanceAsyncStub"
+
+    @staticmethod
+    def on(channel: grpc.aio.Channel) -> "Stubs":
+        """The stubs of a member."""
+        return Stubs(KVStub(channel), LeaseStub(channel), WatchStub(channel), MaintenanceStub(channel))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +96,24 @@ class KvClient:
     """A client of all members. Close it; `run` must run while watches are wanted."""
 
     def __init__(
-        self, addresses: Sequence[str], *, net: Net, random: Randomness, clock: Clock, within_s: float = 7.0
+        self,
+        addresses: Sequence[str] | Source,
+        *,
+        net: Net,
+        random: Randomness,
+        clock: Clock,
+        within_s: float = 7.0,
     ) -> None:
-        """`addresses` are `host:port` of client ports; `within_s` is how long a call may take, all attempts together.
+        """`addresses` are `host:port` of client ports, or a source of them, which is followed.
 
-        Raises ValueError when there is no address.
+        `within_s` is how long a call may take, all attempts together. Raises ValueError when there is no address.
         """
-        if not addresses:
+        if isinstance(addresses, Sequence) and not addresses:
             raise ValueError("kv has no addresses")
         self._clock = clock
         self._within_s = within_s
-        self._members = []
-        for address in addresses:
-            channel = create_channel(address, _OPTIONS, net=net, random=random)
-            stubs = (KVStub(channel), LeaseStub(channel), WatchStub(channel), MaintenanceStub(channel))
-            self._members.append(Member(address, channel, *stubs))
-        # Processes that start together shall not all go to the same member.
-        self._current = random.integer(0, len(self._members))
-        self._watches = Watches(lambda: self._members[self._current].watch, self._leave_current)
+        self._roster: Roster[Stubs] = Roster(addresses, Stubs.on, _OPTIONS, net=net, random=random)
+        self._watches = Watches(self._watch_stub, self._leave_current)
         self.failures = 0
         """Attempts that failed, since the start."""
         self.is_reached = False
@@ -122,8 +127,7 @@ class KvClient:
 
     async def close(self) -> None:
         """Closes all connections."""
-        for member in self._members:
-            await member.channel.close()
+        await self._roster.close()
 
     def watch(self, key: bytes, range_end: bytes, start_revision: int, listener: Listener) -> Watch:
         """Tells `listener` of every change in the range from a revision on, until the watch is cancelled."""
@@ -132,7 +136,7 @@ class KvClient:
     async def range(self, request: RangeRequest, *, within_s: float | None = None) -> RangeResponse:
         """Reads. Raises KvError."""
 
-        async def attempt(member: Member, timeout_s: float) -> RangeResponse:
+        async def attempt(member: Stubs, timeout_s: float) -> RangeResponse:
             return await member.kv.Range(request, timeout=timeout_s)
 
         return (await self._call(attempt, within_s))[0]
@@ -140,7 +144,7 @@ class KvClient:
     async def txn(self, request: TxnRequest) -> Answered:
         """Does a transaction, which must be one that can be done twice. Raises KvError."""
 
-        async def attempt(member: Member, timeout_s: float) -> TxnResponse:
+        async def attempt(member: Stubs, timeout_s: float) -> TxnResponse:
             return await member.kv.Txn(request, timeout=timeout_s)
 
         return Answered(*await self._call(attempt))
@@ -148,7 +152,7 @@ class KvClient:
     async def grant(self, ttl_s: int) -> LeaseGrantResponse:
         """Makes a lease. One that was made unknown to us ends by itself. Raises KvError."""
 
-        async def attempt(member: Member, timeout_s: float) -> LeaseGrantResponse:
+        async def attempt(member: Stubs, timeout_s: float) -> LeaseGrantResponse:
             return await member.lease.LeaseGrant(LeaseGrantRequest(TTL=ttl_s), timeout=timeout_s)
 
         return (await self._call(attempt))[0]
@@ -156,7 +160,7 @@ class KvClient:
     async def renew(self, lease: int) -> int:
         """Renews a lease; returns its TTL in seconds, 0 when there is none. Raises KvError."""
 
-        async def attempt(member: Member, timeout_s: float) -> int:
+        async def attempt(member: Stubs, timeout_s: float) -> int:
             call = member.lease.LeaseKeepAlive(iter((LeaseKeepAliveRequest(ID=lease),)), timeout=timeout_s)
             try:
                 async for response in call:
@@ -170,7 +174,7 @@ class KvClient:
     async def time_to_live(self, lease: int) -> LeaseTimeToLiveResponse:
         """What a lease has left; TTL -1 when there is none. Raises KvError."""
 
-        async def attempt(member: Member, timeout_s: float) -> LeaseTimeToLiveResponse:
+        async def attempt(member: Stubs, timeout_s: float) -> LeaseTimeToLiveResponse:
             return await member.lease.LeaseTimeToLive(LeaseTimeToLiveRequest(ID=lease), timeout=timeout_s)
 
         return (await self._call(attempt))[0]
@@ -178,7 +182,7 @@ class KvClient:
     async def revoke(self, lease: int) -> None:
         """Ends a lease; one that is gone already is fine. Raises KvError."""
 
-        async def attempt(member: Member, timeout_s: float) -> None:
+        async def attempt(member: Stubs, timeout_s: float) -> None:
             await member.lease.LeaseRevoke(LeaseRevokeRequest(ID=lease), timeout=timeout_s)
 
         try:
@@ -188,17 +192,17 @@ class KvClient:
                 raise
 
     async def _call(
-        self, attempt: Callable[[Member, float], Awaitable[T]], within_s: float | None = None
+        self, attempt: Callable[[Stubs, float], Awaitable[T]], within_s: float | None = None
     ) -> tuple[T, bool]:
         """The answer, and whether an attempt before it may have had an effect. Raises KvError."""
         deadline_s = self._clock.monotonic_s() + (self._within_s if within_s is None else within_s)
         definite = True
         failures = 0
         while True:
-            current = self._current
             left_s = max(0.0, deadline_s - self._clock.monotonic_s())
+            current = await self._some_member(left_s)
             try:
-                answer = await attempt(self._members[current], min(left_s, ATTEMPT_S_MAX))
+                answer = await attempt(current.stubs, min(left_s, ATTEMPT_S_MAX))
             except grpc.aio.AioRpcError as error:
                 code, message = error.code(), error.details() or error.code().name
                 definite &= bool(getattr(error, "definite", False))
@@ -213,39 +217,51 @@ class KvClient:
             self.failures += 1
             self.is_reached = False
             failures += 1
-            self._leave(current)
+            self._roster.leave(current)
             pause_s = 0.0
-            if failures % len(self._members) == 0:
-                pause_s = min(PAUSE_S_MAX, PAUSE_S_MIN * 2 ** (failures // len(self._members) - 1))
+            members = len(self._roster)
+            if failures % members == 0:
+                pause_s = min(PAUSE_S_MAX, PAUSE_S_MIN * 2 ** (failures // members - 1))
             if self._clock.monotonic_s() + pause_s >= deadline_s:
                 raise KvUnavailable(code, f"kv gave no answer in time: {message}", definite=definite)
             await asyncio.sleep(pause_s)
 
+    async def _some_member(self, within_s: float) -> Member[Stubs]:
+        """The member to ask. Raises KvUnavailable when none gets known in time."""
+        member = self._roster.current
+        if member is not None:
+            return member
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._roster.wait()
+        except TimeoutError:
+            message = "no member of kv is known"
+            raise KvUnavailable(grpc.StatusCode.UNAVAILABLE, message, definite=True) from None
+
+    def _watch_stub(self) -> "WatchAsyncStub | None":
+        member = self._roster.current
+        return member.stubs.watch if member is not None else None
+
     async def _follow_leader(self) -> None:
         """Goes to the leader, whenever it is known and another member than the present one."""
-        places: dict[int, int] = {}
+        places: dict[int, Member[Stubs]] = {}
         while True:
-            leader = await self._leader(self._current, places)
-            if leader and leader not in places:
-                for place in range(len(self._members)):
-                    await self._leader(place, places)
+            leader = await self._leader(await self._roster.wait(), places)
+            if leader and places.get(leader) not in self._roster.members:
+                for member in tuple(self._roster.members):
+                    await self._leader(member, places)
             if leader in places:
-                self._current = places[leader]
+                self._roster.turn_to(places[leader])
             await asyncio.sleep(LEADER_S)
 
-    async def _leader(self, place: int, places: dict[int, int]) -> int:
+    async def _leader(self, member: Member[Stubs], places: dict[int, Member[Stubs]]) -> int:
         """The id of the leader as one member knows it, 0 when that is not known; remembers who stands at that place."""
         try:
-            status = await self._members[place].maintenance.Status(StatusRequest(), timeout=STATUS_S_MAX)
+            status = await member.stubs.maintenance.Status(StatusRequest(), timeout=STATUS_S_MAX)
         except grpc.aio.AioRpcError:
             return 0
-        places[status.header.member_id] = place
+        places[status.header.member_id] = member
         return status.leader
 
-    def _leave(self, index: int) -> None:
-        """Goes on to the next member, unless another call has done so."""
-        if self._current == index:
-            self._current = (index + 1) % len(self._members)
-
     def _leave_current(self) -> None:
-        self._leave(self._current)
+        self._roster.leave(self._roster.current)

@@ -80,8 +80,8 @@ class Watch:
 class Watches:
     """All watches of a process. `run` must run."""
 
-    def __init__(self, stub: Callable[[], "WatchAsyncStub"], leave: Callable[[], None]) -> None:
-        """`stub` gives the member to ask; `leave` says that it failed."""
+    def __init__(self, stub: Callable[[], "WatchAsyncStub | None"], leave: Callable[[], None]) -> None:
+        """`stub` gives the member to ask, None while none is known; `leave` says that it failed."""
         self._stub = stub
         self._leave = leave
         self._numbers = itertools.count(1)
@@ -115,6 +115,9 @@ class Watches:
                 self._changed.clear()
                 await self._changed.wait()
             stub = self._stub()
+            if stub is None:
+                await asyncio.sleep(PAUSE_S)
+                continue
             with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
                 await self._stream(stub)
             if not self._watches or self._stub() is not stub:

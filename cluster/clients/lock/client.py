@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Self, TypeVar
 
 import grpc
 import grpc.aio
@@ -13,7 +13,10 @@ import grpc.aio
 from cluster.clients.lock.errors import LockRefused, LockUnavailable, NotGranted
 from cluster.clients.lock.grant import Grant
 from cluster.clients.lock.keeper import SessionKeeper, Terms
+from cluster.clients.lock.stubs import Stubs
 from cluster.clients.lock.tether import Tether
+from cluster.discovery.roster import Roster
+from cluster.discovery.source import Source
 from cluster.pb.orrery.lock.v1.lock_pb2 import (
     Acquire,
     Campaign,
@@ -27,12 +30,8 @@ from cluster.pb.orrery.lock.v1.lock_pb2 import (
     Semaphore,
     Shared,
 )
-from cluster.pb.orrery.lock.v1.lock_pb2_grpc import ElectionsStub, LocksStub
-from cluster.rpc.engine import RpcOptions, create_channel
+from cluster.rpc.engine import RpcOptions
 from runtime import Clock, Net, Randomness
-
-if TYPE_CHECKING:
-    from cluster.pb.orrery.lock.v1.lock_pb2_grpc import ElectionsAsyncStub, LocksAsyncStub
 
 TTL_S = 10
 LOCK_DELAY_S = 2
@@ -54,7 +53,7 @@ class Locks:
 
     def __init__(
         self,
-        endpoints: Sequence[str],
+        endpoints: Sequence[str] | Source,
         *,
         clock: Clock,
         random: Randomness,
@@ -63,17 +62,16 @@ class Locks:
         lock_delay_s: int = LOCK_DELAY_S,
         owner: str = "",
     ) -> None:
-        """`endpoints` are `host:port` of all processes of the service. Raises ValueError when there is none.
+        """`endpoints` are `host:port` of all processes of the service, or a source of them, which is followed.
+        Raises ValueError when there is none.
 
         When this process falls silent, its locks are free after `ttl_s` and `lock_delay_s`, in seconds.
         """
-        if not endpoints:
+        if isinstance(endpoints, Sequence) and not endpoints:
             raise ValueError("the lock service has no endpoints")
         self._clock = clock
-        self._channels = [create_channel(endpoint, _OPTIONS, net=net, random=random) for endpoint in endpoints]
-        self._locks: list[LocksAsyncStub] = [LocksStub(channel) for channel in self._channels]
-        self._elections: list[ElectionsAsyncStub] = [ElectionsStub(channel) for channel in self._channels]
-        self._keeper = SessionKeeper(self._locks, Terms(ttl_s, lock_delay_s, owner), clock=clock, random=random)
+        self._roster: Roster[Stubs] = Roster(endpoints, Stubs.on, _OPTIONS, net=net, random=random)
+        self._keeper = SessionKeeper(self._roster, Terms(ttl_s, lock_delay_s, owner), clock=clock, random=random)
         self._running: asyncio.Task[None] | None = None
         self._gates: dict[str, _Gate] = {}
 
@@ -91,8 +89,7 @@ class Locks:
             if self._running is not None:
                 self._running.cancel()
                 await asyncio.gather(self._running, return_exceptions=True)
-            for channel in self._channels:
-                await channel.close()
+            await self._roster.close()
 
     @property
     def session_id(self) -> int:
@@ -180,7 +177,7 @@ class Locks:
     async def leader(self, name: str) -> Leadership | None:
         """Who leads, or None. Raises LockRefused, LockUnavailable."""
         try:
-            return await self._ask(lambda place: self._elections[place].Leader(LeaderRequest(name=name)))
+            return await self._ask(lambda stubs: stubs.elections.Leader(LeaderRequest(name=name)))
         except LockRefused as refused:
             if refused.code is grpc.StatusCode.NOT_FOUND:
                 return None
@@ -191,7 +188,9 @@ class Locks:
         told: tuple[int, int] | None = None
         place = 0
         while True:
-            call = self._elections[place].Observe(LeaderRequest(name=name))
+            await self._roster.wait()
+            members = self._roster.members
+            call = members[place % len(members)].stubs.elections.Observe(LeaderRequest(name=name))
             try:
                 async for leadership in call:
                     if told != (leadership.token, leadership.revision):
@@ -202,18 +201,18 @@ class Locks:
                     raise LockRefused(error.code(), error.details() or "") from error
             finally:
                 call.cancel()
-            place = (place + 1) % len(self._elections)
+            place += 1
             await asyncio.sleep(PAUSE_S)
 
     async def inspect(self, name: str) -> list[Place]:
         """Who holds a lock and who waits for it, in order. Raises LockRefused, LockUnavailable."""
-        response = await self._ask(lambda place: self._locks[place].Inspect(InspectRequest(name=name)))
+        response = await self._ask(lambda stubs: stubs.locks.Inspect(InspectRequest(name=name)))
         return list(response.queue)
 
     async def force_release(self, name: str, *, who: str, why: str, token: int = 0) -> list[ForcedRelease]:
         """Takes a lock from its holders. Raises LockRefused, LockUnavailable."""
         request = ForceReleaseRequest(name=name, token=token, who=who, why=why)
-        response = await self._ask(lambda place: self._locks[place].ForceRelease(request))
+        response = await self._ask(lambda stubs: stubs.locks.ForceRelease(request))
         return list(response.released)
 
     # ---- inside
@@ -255,7 +254,7 @@ class Locks:
             if gate.users == 0:
                 self._gates.pop(name, None)
 
-    async def _ask(self, call: Callable[[int], Awaitable[T]]) -> T:
+    async def _ask(self, call: Callable[[Stubs], Awaitable[T]]) -> T:
         """Asks one process after another, and around again: one that was just started is found while another is gone.
 
         Raises LockRefused, and LockUnavailable after CALL_S_MAX.
@@ -264,11 +263,12 @@ class Locks:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CALL_S_MAX):
                 while True:
-                    for place in range(len(self._channels)):
+                    members = tuple(self._roster.members)
+                    for member in members:
                         with contextlib.suppress(TimeoutError):
                             try:
-                                async with asyncio.timeout(CALL_S_MAX / len(self._channels)):
-                                    return await call(place)
+                                async with asyncio.timeout(CALL_S_MAX / len(members)):
+                                    return await call(member.stubs)
                             except grpc.aio.AioRpcError as error:
                                 message = error.details() or error.code().name
                                 if error.code() is not grpc.StatusCode.UNAVAILABLE:

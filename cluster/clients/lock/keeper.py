@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ import grpc.aio
 
 from cluster.clients.lock.errors import LockRefused, LockUnavailable, NotGranted
 from cluster.clients.lock.grant import Grant
+from cluster.clients.lock.stubs import Stubs
+from cluster.discovery.roster import Roster
 from cluster.pb.orrery.lock.v1.lock_pb2 import (
     Acquire,
     Close,
@@ -90,12 +92,11 @@ class Terms:
 class SessionKeeper:
     """One session after another, as long as it lives. `run` must run."""
 
-    def __init__(self, stubs: Sequence["LocksAsyncStub"], terms: Terms, *, clock: Clock, random: Randomness) -> None:
-        self._stubs = stubs
+    def __init__(self, roster: Roster[Stubs], terms: Terms, *, clock: Clock, random: Randomness) -> None:
+        self._roster = roster
         self._terms = terms
         self._clock = clock
         self._random = random
-        self._current = random.integer(0, len(stubs))
         self._numbers = itertools.count(1)
         self._hold_ids = itertools.count(1)
         self._wishes: dict[int, Wish] = {}
@@ -220,8 +221,9 @@ class SessionKeeper:
                 while not self._wishes and not self._partings and not self.session_id:
                     self._changed.clear()
                     await self._changed.wait()
+                member = await self._roster.wait()
                 try:
-                    await self._stream(self._stubs[self._current])
+                    await self._stream(member.stubs.locks)
                     pause_s = PAUSE_S_MIN
                 except TimeoutError:
                     _log.debug("a process of the lock service does not answer")
@@ -232,7 +234,7 @@ class SessionKeeper:
                     if error.code() in _FATAL:
                         self._give_up(LockRefused(error.code(), error.details() or ""))
                         continue
-                self._current = (self._current + 1) % len(self._stubs)
+                self._roster.leave(member)
                 await asyncio.sleep(pause_s * (0.5 + self._random.random()))
                 pause_s = min(PAUSE_S_MAX, pause_s * 2)
 

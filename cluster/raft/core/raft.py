@@ -275,15 +275,21 @@ class Raft:
         """Whether `ready` would hand out any work. Settles what is to be sent, so call it once a turn."""
         core = self._core
         self._prepare()
+        log = core.log
+        # Field by field: this is asked several times a turn, and mostly in vain.
+        hard, soft = self._handed_hard_state, self._handed_soft_state
         return bool(
             core.outbox
             or core.outbox_after_persist
             or core.read_states
-            or core.log.unstable.has_work
-            or core.log.has_committed
-            or self._hard_state() != self._handed_hard_state
+            or log.unstable.has_work
+            or log.has_committed
+            or log.committed != hard.commit
+            or core.term != hard.term
+            or core.vote != hard.vote
             or core.standing is not self._handed_standing
-            or SoftState(core.leader, core.role) != self._handed_soft_state
+            or core.leader != soft.leader
+            or core.role is not soft.role
         )
 
     def _prepare(self) -> None:

@@ -198,9 +198,13 @@ class _Peer:
         self._queue: deque[tuple[GroupMessage, int]] = deque()
         self._bytes = 0
         self._filled = asyncio.Event()
+        self._write_now: Callable[[pb.MessageBatch], bool] | None = None
+        """Of the present stream, where its engine can do that."""
 
     def put(self, messages: Sequence[GroupMessage]) -> None:
-        """Queues what fits, and counts what does not."""
+        """Sends, or queues what fits, and counts what does not."""
+        if self._write_now is not None and not self._queue and self._send_now(self._write_now, messages):
+            return
         for item in messages:
             message = item.message
             size = sum([len(entry[3]) for entry in message.entries]) if message.entries else 0
@@ -214,6 +218,22 @@ class _Peer:
             self._bytes += size
         self._filled.set()
 
+    def _send_now(self, write_now: Callable[[pb.MessageBatch], bool], messages: Sequence[GroupMessage]) -> bool:
+        """Sends a batch past the queue, which is empty, and the task that empties it."""
+        if len(messages) > wire.MESSAGES_PER_BATCH_MAX:
+            return False
+        size = 0
+        for _, message in messages:
+            if message.entries:
+                size += sum([len(entry[3]) for entry in message.entries])
+            elif message.kind is MessageKind.HEARTBEAT and self.heartbeat_sent_s is None:
+                self.heartbeat_sent_s = asyncio.get_running_loop().time()
+        if size >= BATCH_BYTES_MAX or not write_now(wire.encode_batch(self._transport.cluster_id, messages)):
+            return False
+        self._counters.batches_sent += 1
+        self._counters.messages_sent += len(messages)
+        return True
+
     async def keep_connected(self) -> None:
         """Opens the stream again and again until cancelled."""
         failures = 0
@@ -225,10 +245,14 @@ class _Peer:
                 return
             try:
                 self._counters.connects += 1
-                await pb_grpc.RaftStub(channel).Exchange(self._batches(), wait_for_ready=False)
+                call = pb_grpc.RaftStub(channel).Exchange(self._batches(), wait_for_ready=False)
+                # Only our own engine has it.
+                self._write_now = getattr(call, "write_now", None)
+                await call
             except grpc.aio.AioRpcError:
                 self._counters.connect_failures += 1
             finally:
+                self._write_now = None
                 await channel.close()
             # Batches that were taken from the queue say little: the first ones vanish into a connection that fails.
             failures = failures + 1 if self._counters.batches_sent - begun < 2 else 0

@@ -6,11 +6,14 @@ A turn of the loop, which never waits in its midst:
     2. ticks (a few at the most, see HostOptions.ticks_per_turn_max), messages of peers, proposals, reads
     3. every group that has work gives its Readys: messages are gathered by peer, records for the log in one list,
        committed entries applied
-    4. one append to the log for all groups, and one batch to each peer
+    4. one batch to each peer, and then one append to the log for all groups
 
-The append is not awaited: the next turn may queue another one while the sync is in flight, and the log groups them.
-Appends finish in order, so `persisted` is called in the order of the Readys. A commit index that merely moved is kept
-until the next record that must be synced (contract: `Ready.must_sync`).
+Where the disk is quick, and nothing else is to be done, the log is written on the spot (`Wal.append_now`), and a second
+turn right behind it says what had to wait for it: a follower's acknowledgement leaves without another way through the
+event loop, and a leader's entries are on their way to the others before its own disk is asked. Otherwise the append is
+not awaited: the next turn may queue another one while the sync is in flight, and the log groups them. Appends finish in
+order, so `persisted` is called in the order of the Readys. A commit index that merely moved is kept until the next
+record that must be synced (contract: `Ready.must_sync`).
 
 Whatever fails ends the host: `run` raises it. A failed sync (SyncFailed) in particular is never retried, as nothing
 is known any more of what the disk holds; a state machine that raises would be wrong from there on.
@@ -21,11 +24,12 @@ import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
-from cluster.raft.core.types import Message, MessageKind, Ready, Role, SnapshotMeta, Stage, Standing
+from cluster.raft.core.types import Entry, Message, MessageKind, Ready, Role, SnapshotMeta, Stage, Standing
 from cluster.raft.driver import condemned
 from cluster.raft.driver.boot import OpenedLog, open_log
 from cluster.raft.driver.errors import HostStopped, ReplicaCorrupted
 from cluster.raft.driver.group import Group, GroupMachine
+from cluster.raft.driver.holding_back import HeldBack
 from cluster.raft.driver.incoming import IncomingSnapshots
 from cluster.raft.driver.log_queue import LogQueue
 from cluster.raft.driver.opening import Opening
@@ -87,10 +91,14 @@ class RaftHost:
         self._inbox_bytes = 0
         self._scheduled: list[Group] = []
         self._outbox: defaultdict[int, list[GroupMessage]] = defaultdict(list)
+        self._postponed: list[tuple[Group, list[Entry]]] = []
+        """Committed entries that are applied once the turn's records are with the log."""
         self._unreachable: set[int] = set()
         self._ticks = 0
         self._tick_timer: asyncio.TimerHandle | None = None
         self._tick_next_s = 0.0
+        self._held = HeldBack(options.hold_back_s)
+        self._held_timer: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self.log = LogQueue(wal, self._wake.set, self._fail)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -185,6 +193,8 @@ class RaftHost:
             self._stopping = True
             if self._tick_timer is not None:
                 self._tick_timer.cancel()
+            if self._held_timer is not None:
+                self._held_timer.cancel()
             if not self._ended.done():
                 self._ended.cancel()
             tasks = list(self._tasks)
@@ -341,11 +351,22 @@ class RaftHost:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            self._turn()
+            if self._turn():
+                # The messages leave the process before the disk is waited for: their receivers work meanwhile.
+                await asyncio.sleep(0)
+            # Where there is more to do already, it is done while another thread waits for the disk.
+            if self.log.append(on_the_spot=not self._wake.is_set()):
+                # It is durable already: what was not to be said before is said now, and not a turn later.
+                self._turn()
+                if self.log.has_gathered:
+                    self._wake.set()
+            if self._postponed:
+                self._apply_postponed()
             # Readers of sockets and timers get their chance even when there is always more to do.
             await asyncio.sleep(0)
 
-    def _turn(self) -> None:
+    def _turn(self) -> bool:
+        """Returns whether messages were sent."""
         self.counters.turns += 1
         self._finish_appends()
         if self._unreachable:
@@ -359,11 +380,22 @@ class RaftHost:
             group.scheduled = False
             group.take_input()
             self._take_readies(group)
-        self.log.append()
-        if self._outbox:
-            outbox, self._outbox = self._outbox, defaultdict(list)
-            for target, messages in outbox.items():
-                self._transport.send(target, messages)
+        if not self._outbox:
+            return False
+        outbox, self._outbox = self._outbox, defaultdict(list)
+        for target, messages in outbox.items():
+            self._transport.send(target, self._held.join(target, messages))
+        return True
+
+    def _send_held(self) -> None:
+        """What was held back long enough goes out, and the rest is waited for."""
+        loop = asyncio.get_running_loop()
+        self._held_timer = None
+        for target, messages in self._held.take_due(loop.time()).items():
+            self._transport.send(target, messages)
+        due_s = self._held.due_s
+        if due_s is not None:
+            self._held_timer = loop.call_at(due_s, self._send_held)
 
     def _report_unreachable(self) -> None:
         members, self._unreachable = self._unreachable, set()
@@ -379,6 +411,7 @@ class RaftHost:
             if group is None or message.target != self.member_id:
                 self.counters.messages_dropped += 1
                 continue
+            self._held.heard(group.core, message)
             group.core.step(message)
             if not group.scheduled:
                 group.scheduled = True
@@ -386,6 +419,7 @@ class RaftHost:
 
     def _tick_groups(self) -> None:
         ticks, self._ticks = self._ticks, 0
+        self._held.ticked(ticks)
         for group in self.groups.values():
             for _ in range(ticks):
                 group.core.tick()
@@ -421,15 +455,32 @@ class RaftHost:
             # Nothing to write and nothing in flight: it is as durable as it will ever be.
             self._persisted(group, ready)
         if ready.committed:
-            group.apply(ready.committed)
-            if group.machine.must_pause:
-                group.begin_pause()
-                self.spawn(self._pause(group), "raft-pause")
-            self._snapshotting.consider(group)
+            if (ready.must_sync and group.core.role is not Role.LEADER) or any(
+                other is group for other, _ in self._postponed
+            ):
+                # The leader waits for this member's acknowledgement, and hardly anybody for its state. A leader's own
+                # callers do wait.
+                self._postponed.append((group, ready.committed))
+            else:
+                self._apply(group, ready.committed)
         if ready.read_states:
             group.machine.reads_ready(ready.read_states)
         if ready.soft_state is not None or term_changed:
             group.machine.leadership_changed()
+
+    def _apply(self, group: Group, committed: list[Entry]) -> None:
+        group.apply(committed)
+        if group.machine.must_pause:
+            group.begin_pause()
+            self.spawn(self._pause(group), "raft-pause")
+        self._snapshotting.consider(group)
+
+    def _apply_postponed(self) -> None:
+        postponed, self._postponed = self._postponed, []
+        for group, committed in postponed:
+            self._apply(group, committed)
+            # What was applied may let the core hand out more.
+            self.schedule(group)
 
     async def _pause(self, group: Group) -> None:
         """Applying waits for the disk under the state; all else of the group goes on."""
@@ -456,10 +507,20 @@ class RaftHost:
 
     def _send(self, group: Group, messages: list[Message]) -> None:
         for message in messages:
-            if message.kind is MessageKind.SNAPSHOT:
+            kind = message.kind
+            if kind is MessageKind.SNAPSHOT:
                 self._snapshotting.send(group, message)
-            else:
+            elif kind is not MessageKind.APPEND or not self._hold_back(group, message):
                 self._outbox[message.target].append(GroupMessage(group.group_id, message))
+
+    def _hold_back(self, group: Group, message: Message) -> bool:
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        if not self._held.hold(group.group_id, group.core, message, now_s):
+            return False
+        if self._held_timer is None:
+            self._held_timer = loop.call_at(self._held.due_s or now_s, self._send_held)
+        return True
 
     # The log
 

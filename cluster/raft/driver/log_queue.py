@@ -36,6 +36,8 @@ class LogQueue:
         self._records: list[bytes] = []
         self._owners: list[Written] = []
         self._finished: list[Written] = []
+        self._under_way = 0
+        """Appends that are not finished."""
 
     # Gathering
 
@@ -98,19 +100,42 @@ class LogQueue:
 
     # Writing
 
-    def append(self) -> None:
-        """Hands everything gathered to the log, without waiting."""
+    @property
+    def has_gathered(self) -> bool:
+        """Whether something is to be handed to the log."""
+        return bool(self._owners or self._records)
+
+    def append(self, *, on_the_spot: bool) -> bool:
+        """Hands everything gathered to the log, without waiting for another thread.
+
+        True: the log wrote it on the spot, as it was allowed to, and what waited for it is among `finished`. Raises
+        SyncFailed.
+        """
+        if not self._owners and not self._records:
+            return False
+        # The log may be idle although its latest append is not among `finished` yet: its future calls back a step
+        # later. (Caught by test_appends_finish_in_their_order_whichever_way_they_are_written.)
+        if on_the_spot and not self._under_way and self._wal.append_now(self._records):
+            self.appends += 1
+            self._finished += self._owners
+            self._owners, self._records = [], []
+            return True
+        self._append_later()
+        return False
+
+    async def barrier(self) -> None:
+        """Returns once everything gathered so far is durable. Raises SyncFailed."""
+        self._append_later()
+        await self._wal.append([])
+
+    def _append_later(self) -> None:
         owners, self._owners = self._owners, []
         records, self._records = self._records, []
         if not owners and not records:
             return
         self.appends += 1
+        self._under_way += 1
         self._wal.append(records).add_done_callback(lambda done: self._append_done(done, owners))
-
-    async def barrier(self) -> None:
-        """Returns once everything gathered so far is durable. Raises SyncFailed."""
-        self.append()
-        await self._wal.append([])
 
     async def drop_front(self, needed: Iterable[LogSpans]) -> None:
         """Removes the log's segments that nobody in `needed` needs. Raises SyncFailed, OSError.
@@ -138,6 +163,7 @@ class LogQueue:
         return finished
 
     def _append_done(self, done: "asyncio.Future[int]", owners: list[Written]) -> None:
+        self._under_way -= 1
         if done.cancelled():
             return
         error = done.exception()

@@ -20,6 +20,10 @@ class HostOptions:
     are heard before the clock runs on, so a healthy leader is not deposed by its own late tick."""
     inbox_bytes_max: int = 256 << 20
     """Data of messages that wait for the next turn; more is dropped, which Raft tolerates."""
+    hold_back_s: float = 0.005
+    """How long a leader may keep entries, and that they are committed, from members that it does not need for a quorum
+    and whose callers do not wait; see driver.holding_back. So much longer may a write take in which a member that is
+    needed has just failed. 0: everything is sent at once."""
     snapshot_log_bytes: int = 64 << 20
     """A snapshot is taken when this much was applied since the last one..."""
     snapshot_size_factor: float = 2.0
@@ -51,6 +55,8 @@ class HostOptions:
         for name in ("ticks_per_turn_max", "inbox_bytes_max", "snapshot_log_bytes", "wal_segment_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.hold_back_s < 0:
+            raise ValueError(f"hold_back_s must not be negative, not {self.hold_back_s}")
         if self.readies_per_turn_max < 1:
             raise ValueError(f"readies_per_turn_max must be at least 1, not {self.readies_per_turn_max}")
         if self.trailing_entries < 0:

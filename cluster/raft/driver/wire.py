@@ -4,6 +4,8 @@ Reading checks what the types cannot: kinds that are not known, counts beyond th
 are bounded by the message size limit of the RPC engine.
 """
 
+from collections.abc import Sequence
+
 from cluster.pb.orrery.raft.v1 import raft_pb2 as pb
 from cluster.raft.core.types import Configuration, Entry, EntryKind, Message, MessageKind, SnapshotMeta
 from cluster.raft.driver.records import MEMBERS_COUNT_MAX
@@ -47,7 +49,7 @@ def encode(item: GroupMessage) -> pb.Message:
     return wire
 
 
-def encode_batch(cluster_id: int, messages: list[GroupMessage]) -> pb.MessageBatch:
+def encode_batch(cluster_id: int, messages: Sequence[GroupMessage]) -> pb.MessageBatch:
     """Messages of one turn to one peer."""
     return pb.MessageBatch(cluster=cluster_id, messages=[encode(item) for item in messages])
 

@@ -222,6 +222,11 @@ class ClientCall:
         self._definite = True
         self._end(code, details, ())
 
+    def abandon(self, code: grpc.StatusCode, details: str) -> None:
+        """Ends a call for a reason that is neither its caller's nor its server's."""
+        self._definite = self._stream is None
+        self._give_up(code, details, ErrorCode.CANCEL)
+
     def _expire(self) -> None:
         self._timer = None
         self._definite = self._stream is None

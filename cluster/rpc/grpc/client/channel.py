@@ -250,6 +250,17 @@ class Channel(grpc.aio.Channel):
 
     async def close(self, grace: float | None = None) -> None:
         """Ends the channel: running calls may take `grace` seconds, then they are cancelled."""
+        await self._shut(grace, grpc.StatusCode.CANCELLED, "Channel closed!")
+
+    async def leave(self, grace: float | None, details: str) -> None:
+        """Ends the channel because its server is not wanted any more, and not its callers.
+
+        As `close`, but calls that run on after `grace` seconds fail as UNAVAILABLE, as if the connection were lost:
+        their callers may ask another server, while a call that is cancelled raises CancelledError in them.
+        """
+        await self._shut(grace, grpc.StatusCode.UNAVAILABLE, details)
+
+    async def _shut(self, grace: float | None, code: grpc.StatusCode, details: str) -> None:
         if self._state is Connectivity.SHUTDOWN:
             return
         self._move(Connectivity.SHUTDOWN)
@@ -259,7 +270,7 @@ class Channel(grpc.aio.Channel):
             await asyncio.wait([connecting])
         waiting, self._waiting = self._waiting, deque()
         for call, _ in waiting:
-            call.fail_unsent(grpc.StatusCode.CANCELLED, "Channel closed!")
+            call.fail_unsent(code, details)
         connections = [*self._leaving, *([self._connection] if self._connection is not None else [])]
         self._connection = None
         calls = [
@@ -268,16 +279,23 @@ class Channel(grpc.aio.Channel):
             for stream in connection.http2.streams.values()
             if stream.owner is not None
         ]
-        if grace and calls:
-            ends = [self.loop.create_task(call.wait_for_end()) for call in calls]
-            await asyncio.wait(ends, timeout=grace)
-            for end in ends:
-                end.cancel()
-        for call in calls:
-            call.cancel()
-        for connection in connections:
-            connection.flush()
-            connection.close()
+        try:
+            if grace and calls:
+                ends = [self.loop.create_task(call.wait_for_end()) for call in calls]
+                try:
+                    await asyncio.wait(ends, timeout=grace)
+                finally:
+                    for end in ends:
+                        end.cancel()
+        finally:
+            for call in calls:
+                if code is grpc.StatusCode.CANCELLED:
+                    call.cancel()
+                else:
+                    call.abandon(code, details)
+            for connection in connections:
+                connection.flush()
+                connection.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -10,7 +10,7 @@ import grpc.aio
 
 from cluster.rpc.grpc import framing
 from cluster.rpc.grpc.client.call import ClientCall
-from cluster.rpc.grpc.framing import CallFault
+from cluster.rpc.grpc.framing import PREFIX, CallFault
 from cluster.rpc.grpc.outbox import Outbox
 from cluster.rpc.grpc.status import OK
 from cluster.rpc.http2 import ErrorCode, Stream
@@ -96,6 +96,25 @@ class StreamRequest(ClientCall):
             raise self.error() from None
         if self._ended and self._code is not OK:
             self._raise_status()
+
+    def write_now(self, request: object) -> bool:
+        """Hands one request to the transport before it returns; False when something stands in its way: use `write`.
+
+        For callers that are about to keep the event loop busy. May stand between the requests of an iterator.
+        """
+        connection, stream = self._connection, self._stream
+        if connection is None or stream is None or self._ended or self._done_writing:
+            return False
+        if self._encoding is not framing.IDENTITY or not self._writable(connection, stream):
+            return False
+        body = self._method.serialize(request)
+        if len(body) > self._channel.options.send_bytes_max:
+            return False
+        if self._outbox is not None:
+            self._outbox.empty()
+        connection.http2.send_data(stream, PREFIX.pack(0, len(body)) + body)
+        connection.flush()
+        return True
 
     async def done_writing(self) -> None:
         """Tells the server that no request follows."""

@@ -182,6 +182,31 @@ async def test_opening_and_closing_on_the_spot(disk: RealDisk) -> None:
         disk.open_now("../a")
 
 
+async def test_a_write_on_the_spot(disk: RealDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", lambda _: synced.append(threading.get_ident()))
+    file = await disk.open("a", create=True)
+    assert file.pwrite_now([b"01", b"23"], 2) >= 0.0
+    assert synced == []
+    assert 0.0 <= file.pwrite_now([b"45"], 6, sync=True) < 5.0
+    assert synced == [threading.get_ident()]
+    assert await file.pread(10, 0) == b"\0\x00012345"
+    await file.close()
+    with pytest.raises(OSError, match="closed"):
+        file.pwrite_now([b"x"], 0)
+
+
+async def test_a_write_on_the_spot_whose_sync_fails(disk: RealDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    file = await disk.open("a", create=True)
+    with pytest.raises(SyncFailed):
+        file.pwrite_now([b"x"], 0, sync=True)
+    await file.close()
+
+
 async def test_a_link_is_a_second_name(disk: RealDisk) -> None:
     file = await disk.open("a", create=True)
     await file.pwrite([b"kept"], 0)

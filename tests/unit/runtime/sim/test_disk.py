@@ -128,6 +128,28 @@ async def test_opening_and_closing_on_the_spot() -> None:
         disk.open_now("f")
 
 
+async def test_a_write_on_the_spot_counts_fails_and_is_interrupted_as_any_other() -> None:
+    disk = SimDisk(random.Random(1))
+    disk.latency_s, disk.sync_latency_s = 0.25, 0.5
+    file = await disk.open("f", create=True)
+    await disk.sync_directory(".")
+    before = disk.operations
+    assert file.pwrite_now([b"01", b"23"], 0, sync=True) == 1.0
+    assert disk.operations == before + 2
+    disk.fail_syncs = 1
+    with pytest.raises(SyncFailed):
+        file.pwrite_now([b"45"], 4, sync=True)
+    disk.power_lost_at = disk.operations + 2
+    with pytest.raises(PowerLost):
+        file.pwrite_now([b"67"], 6, sync=True)
+    with pytest.raises(PowerLost):
+        file.pwrite_now([b"89"], 8)
+    disk.crash()
+    with pytest.raises(PowerLost):
+        file.pwrite_now([b"89"], 8)
+    assert (await disk.read("f")).startswith(b"0123")
+
+
 async def test_a_linked_file_survives_under_each_synced_name() -> None:
     seen = set()
     for seed in range(50):

@@ -31,8 +31,12 @@ class MemoryFile:
         return bytes(self.data[offset : offset + length])
 
     async def pwrite(self, parts: Sequence[bytes], offset: int, *, sync: bool = False) -> None:
+        self.pwrite_now(parts, offset)
+
+    def pwrite_now(self, parts: Sequence[bytes], offset: int, *, sync: bool = False) -> float:
         data = b"".join(parts)
         self.data[offset : offset + len(data)] = data
+        return 0.0
 
     async def sync(self) -> None:
         pass

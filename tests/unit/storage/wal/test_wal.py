@@ -19,6 +19,7 @@ from runtime import Disk, SyncFailed
 from runtime.failpoints import arm, disarm_all
 from runtime.sim import SeededRandomness, SimDisk
 from storage.wal import Wal, WalCorrupted, WalFull
+from storage.wal.pace import BYTES_MAX, STALL_S, TRIAL_SYNCS
 from storage.wal.segment import LOG_ID_BYTES, SegmentHeader, encode_frame
 from storage.wal.wal import AFTER_WRITE
 
@@ -80,6 +81,10 @@ async def script(disk: SimDisk, story: Story, seed: int, steps: int, *, sync_ena
         sync = source.random() < 0.7
         for number, record in enumerate(records):
             story.appended[wal.next_lsn + number] = record
+        wal.pace.is_quick = source.random() < 0.5
+        if sync and wal.append_now(records):
+            story.acknowledged = wal.next_lsn - 1
+            continue
         future = wal.append(records, sync=sync)
         if sync:
             waiting.append(future)
@@ -337,6 +342,47 @@ async def test_arbitrary_bytes_never_confuse_the_parser(pieces: list[bytes], wit
         return
     assert list(found.values()) in ([], [b"one", b"two"])
     await wal.close()
+
+
+async def test_a_quick_disk_is_written_to_on_the_spot_once_the_log_has_seen_that_it_is() -> None:
+    disk = SimDisk(random.Random(1))
+    wal, _ = await open_wal(disk)
+    for number in range(TRIAL_SYNCS):
+        assert not wal.append_now([b"early"])
+        await wal.append([b"%d" % number])
+    syncs = disk.syncs
+    assert wal.append_now([b"now", b"and this"])
+    assert disk.syncs == syncs + 1
+    assert wal.statistics.syncs == TRIAL_SYNCS + 1
+    assert not wal.append_now([bytes(BYTES_MAX)]), "long records are for the thread"
+    assert not wal.append_now([b"x" * 4096]), "so are new segments"
+    lazy = wal.append([b"lazy"], sync=False)
+    assert not wal.append_now([b"behind it"]), "the order of calls is the order of the log"
+    await lazy
+    disk.sync_latency_s = STALL_S
+    assert wal.append_now([b"slow"])
+    assert not wal.append_now([b"not again"])
+    disk.crash()
+    _, found = await open_wal(disk)
+    early = [b"%d" % number for number in range(TRIAL_SYNCS)]
+    assert list(found.values()) == [*early, b"now", b"and this", b"lazy", b"slow"]
+
+
+async def test_a_failure_on_the_spot_poisons_the_log() -> None:
+    for fault in ("fail_syncs", "fail_writes"):
+        disk = SimDisk(random.Random(1))
+        wal, _ = await open_wal(disk)
+        await wal.append([b"kept"])
+        wal.pace.is_quick = True
+        setattr(disk, fault, 1)
+        with pytest.raises(SyncFailed):
+            wal.append_now([b"x"])
+        with pytest.raises(SyncFailed):
+            wal.append_now([b"y"])
+        with pytest.raises(SyncFailed):
+            wal.append([b"z"])
+        with pytest.raises(SyncFailed):
+            await wal.close()
 
 
 async def test_an_error_at_a_failpoint_is_told_to_every_waiter() -> None:

@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from cluster.clients.kv import KvClient, KvRefused, KvUnavailable, prefix_end
+from cluster.discovery import StaticSource
 from cluster.pb.etcd.etcdserverpb.rpc_pb2 import (
     CompactionRequest,
     Compare,
@@ -184,6 +185,48 @@ async def test_what_is_compacted_is_a_gap(stack: AsyncExitStack) -> None:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await kv.close()
+
+
+async def test_members_come_and_go_and_no_watch_is_lost(stack: AsyncExitStack) -> None:
+    one = await node(stack)
+    port = one.address.rpartition(":")[2]
+    source = StaticSource([one.address])
+    kv = KvClient(source, net=StreamNet(), random=SystemRandomness(), clock=SystemClock(), within_s=5.0)
+    running = asyncio.create_task(kv.run())
+    listener = Listener()
+    kv.watch(b"a/", prefix_end(b"a/"), 1, listener)
+    addresses = [[f"localhost:{port}"], [one.address, "127.0.0.1:1"], [], [one.address, f"localhost:{port}"]]
+    for number, present in enumerate([[one.address], *addresses]):
+        source.replace(present)
+        for half in range(2):
+            await kv.txn(put(b"a/%d%d" % (number, half)))
+            await until(listener, 2 * number + half + 1)
+    assert [key for key, _ in listener.keys] == [b"a/%d%d" % (number, half) for number in range(5) for half in range(2)]
+    assert listener.gaps == 0
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await kv.close()
+
+
+async def test_members_that_nobody_knows_yet_are_waited_for(stack: AsyncExitStack) -> None:
+    one = await node(stack)
+    source = StaticSource([])
+    kv = KvClient(source, net=StreamNet(), random=SystemRandomness(), clock=SystemClock(), within_s=0.2)
+    stack.push_async_callback(kv.close)
+    with pytest.raises(KvUnavailable, match="no member of kv is known") as unavailable:
+        await kv.txn(put(b"a"))
+    assert unavailable.value.definite
+    asking = asyncio.create_task(kv.range(RangeRequest(key=b"a"), within_s=5.0))
+    running = asyncio.create_task(kv.run())
+    listener = Listener()
+    kv.watch(b"a", b"", 1, listener)
+    await asyncio.sleep(0)
+    source.replace([one.address])
+    assert (await asking).count == 0
+    await one.kv.Put(PutRequest(key=b"a"))
+    await until(listener, 1)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 def test_without_addresses() -> None:

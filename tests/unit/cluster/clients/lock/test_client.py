@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from cluster.clients.lock import Grant, LockLost, LockRefused, Locks, NotGranted
+from cluster.discovery import StaticSource, roster
 from cluster.pb.etcd.etcdserverpb.rpc_pb2 import (
     DeleteRangeRequest,
     LeaseRevokeRequest,
@@ -254,6 +255,24 @@ async def test_an_endpoint_that_is_down_is_passed_over(service: Service) -> None
     locks = await service.locks("127.0.0.1:1", *service.endpoints)
     async with locks.hold("a", wait_s=5):
         assert len(await locks.inspect("a")) == 1
+
+
+async def test_a_session_goes_on_at_another_process_when_its_own_leaves_the_set(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roster, "DRAIN_S", 0.2)
+    one, other = service.endpoints[0], await service.start()
+    source = StaticSource([one])
+    async with Locks(source, clock=SystemClock(), random=SystemRandomness(), net=StreamNet()) as locks:
+        async with locks.hold("a") as grant:
+            session = locks.session_id
+            source.replace([other])
+            await service.stop(0)
+            # Asked on the session's stream, which is at the other process by then.
+            async with locks.hold("b", wait_s=10):
+                assert locks.session_id == session
+            assert grant.is_held
+            assert [place.token for place in await locks.inspect("a")] == [grant.token]
 
 
 async def test_without_any_process_a_session_is_over_by_the_clients_own_clock(service: Service) -> None:

@@ -7,11 +7,15 @@ simulated disk keep a random part of what was not synced, boots, and compares. A
 
 import asyncio
 import random
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
 from cluster.raft.driver import HostOptions, ReplicaCorrupted
+from cluster.raft.driver.holding_back import EAGER_TICKS
+from cluster.raft.driver.transport import GroupMessage
 from cluster.replica import ReplicaError
 from cluster.replica.in_process import InProcessCluster
 from runtime import DirectoryInUse, Runtime, SyncFailed
@@ -47,13 +51,13 @@ class Journal:
 class Cluster(InProcessCluster[int]):
     """Journals on simulated disks."""
 
-    def __init__(self, *, seed: int, size: int = 1, groups: Sequence[int] = (1,)) -> None:
+    def __init__(self, *, seed: int, size: int = 1, groups: Sequence[int] = (1,), options: HostOptions = SMALL) -> None:
         self.disks = {member: SimDisk(random.Random(seed * 100 + member)) for member in range(1, size + 1)}
         runtimes = {
             member: Runtime(SystemClock(), SeededRandomness(random.Random(seed * 1000 + member)), disk, StreamNet())
             for member, disk in self.disks.items()
         }
-        super().__init__(Journal, runtimes, options=SMALL, groups=groups)
+        super().__init__(Journal, runtimes, options=options, groups=groups)
 
     def journal(self, member: int, group: int = 1) -> list[bytes]:
         machine = self.machines[member, group]
@@ -259,7 +263,7 @@ async def test_a_log_that_forgot_a_group_is_refused() -> None:
 
 
 async def test_a_failed_sync_of_a_received_snapshot_stops_the_host() -> None:
-    cluster = Cluster(seed=9, size=3)
+    cluster = Cluster(seed=9, size=3, options=replace(SMALL, hold_back_s=0.1))
     await cluster.start()
     leader = await cluster.leader()
     away = next(member for member in (1, 2, 3) if member != leader)
@@ -280,6 +284,61 @@ async def test_a_failed_sync_of_a_received_snapshot_stops_the_host() -> None:
     with pytest.raises(SyncFailed):
         await cluster.runs[away]
     assert not cluster.runs[leader].done()
+    await cluster.stop()
+
+
+async def test_a_leaders_entries_leave_before_its_own_disk_is_asked() -> None:
+    cluster = Cluster(seed=8, size=3)
+    await cluster.start()
+    leader = await cluster.leader()
+    for number in range(20):
+        await cluster.drive(cluster.replica(leader).propose(b"warm%d" % number, timeout_s=60))
+    cluster.hosts[leader].raft.wal.pace.is_quick = True
+    events: list[str] = []
+
+    def spy(source: int, target: int, item: GroupMessage) -> bool:
+        if source == leader and item.message.entries:
+            events.append("sent")
+        return False
+
+    def wrote(data: bytes) -> None:
+        if b"needle" in data:
+            events.append("written")
+
+    cluster.network.lose = spy
+    cluster.disks[leader].on_write = wrote
+    await cluster.drive(cluster.replica(leader).propose(b"needle", timeout_s=60))
+    assert events[0] == "sent"
+    assert "written" in events
+    await cluster.stop()
+
+
+async def test_only_a_quorum_is_sent_entries_at_once_and_the_other_takes_its_place_when_it_fails() -> None:
+    cluster = Cluster(seed=9, size=3, options=replace(SMALL, hold_back_s=0.1))
+    await cluster.start()
+    leader = await cluster.leader()
+    # Whoever forwarded something lately is told at once, too.
+    await cluster.tick(2 * EAGER_TICKS)
+    sent: defaultdict[int, int] = defaultdict(int)
+
+    def spy(source: int, target: int, item: GroupMessage) -> bool:
+        sent[target] += source == leader and bool(item.message.entries)
+        return False
+
+    cluster.network.lose = spy
+    for number in range(20):
+        await cluster.replica(leader).propose(b"one%d" % number, timeout_s=60)
+    needed = max(sent, key=lambda member: sent[member])
+    other = next(member for member in cluster.hosts if member not in (leader, needed))
+    assert sent[needed] == 20
+    assert sent[other] < 20, "what gathers is one message"
+    cluster.network.cut(leader, needed)
+    sent.clear()
+    for number in range(20):
+        await cluster.replica(leader).propose(b"two%d" % number, timeout_s=60)
+    assert sent[other] == 20
+    cluster.network.heal()
+    await cluster.until(lambda: all(len(cluster.journal(member)) == 40 for member in cluster.hosts))
     await cluster.stop()
 
 

@@ -223,6 +223,39 @@ async def test_close_cancels_and_a_grace_lets_end() -> None:
     await server.stop(None)
 
 
+async def test_leaving_is_told_as_a_loss_and_a_grace_lets_end() -> None:
+    server, port, handlers = await serve()
+    channel = channel_to(port)
+    running = channel.unary_unary("/t.T/Wait")(b"x")
+    await handlers.started.wait()
+    leaving = asyncio.create_task(channel.leave(10, "not wanted"))
+    await asyncio.sleep(0)
+    handlers.gate.set()
+    assert await running == b"x"
+    await leaving
+    handlers.gate.clear()
+    for grace in (None, 0.02, 10):
+        channel = channel_to(port)
+        handlers.started.clear()
+        running = channel.unary_unary("/t.T/Wait")(b"x")
+        await handlers.started.wait()
+        leaving = asyncio.create_task(channel.leave(grace, "not wanted"))
+        if grace == 10:
+            await asyncio.sleep(0.02)
+            leaving.cancel()
+        error = await failure(running)
+        assert (error.code(), error.details()) == (grpc.StatusCode.UNAVAILABLE, "not wanted")
+        assert not error.definite
+        await asyncio.gather(leaving, return_exceptions=True)
+        assert (await failure(channel.unary_unary("/t.T/Echo")(b"x"))).definite
+    waits = channel_to(free_port())
+    waiting = waits.unary_unary("/t.T/Echo")(b"x", wait_for_ready=True)
+    await waits.leave(None, "not wanted")
+    error = await failure(waiting)
+    assert (error.code(), error.definite) == (grpc.StatusCode.UNAVAILABLE, True)
+    await server.stop(None)
+
+
 async def test_cancelling_the_awaiter_cancels_the_call() -> None:
     server, port, handlers = await serve()
     async with channel_to(port) as channel, asyncio.timeout(5):
