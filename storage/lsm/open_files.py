@@ -123,6 +123,10 @@ class PooledFile:
         """Is refused: a table is written once, by who makes it."""
         raise self._refusal()
 
+    def pwrite_now(self, parts: Sequence[bytes], offset: int, *, sync: bool = False) -> float:
+        """Is refused."""
+        raise self._refusal()
+
     async def sync(self) -> None:
         """Is refused."""
         raise self._refusal()
