@@ -158,7 +158,9 @@ class Channel(grpc.aio.Channel):
                     return await self._open(host, port)
             except TimeoutError:
                 self._last_failure = f"failed to connect to {host}:{port}: no answer in time"
-            except (OSError, ssl.SSLError) as error:
+            except (OSError, ssl.SSLError, ValueError) as error:
+                # ValueError, UnicodeError among them: a name that no resolver takes, `kv..1` or one of 300 characters.
+                # It must not end the task that connects, or calls would wait for it until their deadlines.
                 self._last_failure = f"failed to connect to all addresses; last error: {host}:{port}: {error}"
         return None
 

@@ -65,6 +65,15 @@ async def test_nobody_there_fails_at_once_and_for_certain() -> None:
         assert "failed to connect" in (error.details() or "")
 
 
+@pytest.mark.parametrize("host", ["kv..1", "a" * 64, "\x00", "\udc80"])
+async def test_a_host_that_no_resolver_takes_fails_at_once(host: str) -> None:
+    async with Channel(f"{host}:1", StreamNet(), SystemRandomness(), QUICK) as channel, asyncio.timeout(10):
+        for _ in range(2):
+            error = await failure(channel.unary_unary("/t.T/Echo")(b""))
+            assert error.code() is grpc.StatusCode.UNAVAILABLE
+            assert error.definite
+
+
 async def test_waiting_for_a_server_that_comes_later() -> None:
     port = free_port()
     async with channel_to(port) as channel, asyncio.timeout(10):
