@@ -88,6 +88,13 @@ class Presence:
         """The registration; None before `start`, and when there is none."""
         return self._registration
 
+    def registries(self) -> list[str]:
+        """Where processes of the registry are now: those that were named, and those that say so themselves. Whoever
+        finds services by the registry asks this, too.
+        """
+        members = self._membership.members() if self._membership is not None else ()
+        return [*self._settings.endpoints, *registries(members)]
+
     def parts(self) -> Mapping[str, object]:
         """The parts of `/info` about it; empty when the process does not make itself known."""
         parts: dict[str, object] = {}
@@ -105,7 +112,7 @@ class Presence:
             )
             MembershipMetrics(self._registry, self._membership)
         if self._settings.enabled and (self._membership is not None or self._settings.endpoints):
-            calls = RegistryCalls(self._registries, net=self._net, random=self._random, clock=self._clock)
+            calls = RegistryCalls(self.registries, net=self._net, random=self._random, clock=self._clock)
             self._registration = Registration(
                 calls,
                 self._who.as_instance(self._settings.tags),
@@ -148,8 +155,3 @@ class Presence:
     def _condition(self) -> Condition:
         failing = [check for check in self._checks() if not check.ok]
         return Condition(not failing, "; ".join(f"{check.name}: {check.detail or 'no'}" for check in failing))
-
-    def _registries(self) -> list[str]:
-        """Where processes of the registry are: those that were named, and those that say so themselves."""
-        members = self._membership.members() if self._membership is not None else ()
-        return [*self._settings.endpoints, *registries(members)]

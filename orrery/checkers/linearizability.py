@@ -5,8 +5,9 @@ and returns; an operation is linearized by lifting its call and its return out o
 the first return may come next; a configuration (which operations are linearized, and the state) that was seen is not
 entered again. Four additions keep the number of configurations small:
 
-- An answered call that leaves the state as it is can be linearized at once, without an alternative: any order from here
-  in which it stands later stays valid when it is moved here.
+- An answered call that only looks, and whose answer fits here, can be linearized at once, without an alternative: any
+  order from here in which it stands later stays valid when it is moved here. One that writes what is there already
+  changes nothing here either, but later it may.
 - Pending operations (no answer) are outside the list, since they need not be linearized at all. Equal ones are
   interchangeable, so the one invoked first goes first; one that would not change the state is not tried.
 - A pending operation is linearized only right before one that needs it: when the next one could do without and would
@@ -119,6 +120,7 @@ class _Search:
         self._numbers: dict[State, int] = {}
         tables: dict[Call, dict[int, tuple[int, ...]]] = {}
         self._tables = [tables.setdefault(item.call, {}) for item in answered]
+        self._only_looks = [problem.machine.writes(item.call) is None for item in answered]
         self._class_tables: list[dict[int, tuple[int, ...]]] = [{} for _ in self._classes]
         self._remaining = len(answered)
         self._furthest_line = -1
@@ -171,7 +173,7 @@ class _Search:
 
     def _expand(self, frame: _Frame) -> None:
         """Linearizes what needs no choice, and lists what may come next."""
-        following, tables, answered = self._next, self._tables, self._answered
+        following, tables, answered, only_looks = self._next, self._tables, self._answered, self._only_looks
         count, state = len(answered), frame.state
         candidates: list[tuple[int, int]] = []
         lifted: list[int] = []
@@ -181,7 +183,7 @@ class _Search:
             after = tables[node].get(state)
             if after is None:
                 after = self._after(tables[node], answered[node].call, state)
-            if after == same:
+            if after == same and only_looks[node]:
                 left = self._previous[node]
                 self._lift(node)
                 lifted.append(node)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from cluster.discovery.config import DiscoverySection
 from cluster.membership.config import MembershipSection, membership_options
 from cluster.presence.config import RegistrationSection
 from cluster.rpc.grpc.address import split_host_port
@@ -107,6 +108,10 @@ class LockConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
     registration: Annotated[RegistrationSection, Meta(description="What the registry is told of this process.")] = (
         RegistrationSection()
+    )
+
+    discovery: Annotated[DiscoverySection, Meta(description="How this process finds the members of kv.")] = (
+        DiscoverySection()
     )
 
     def __post_init__(self) -> None:

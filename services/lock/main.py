@@ -7,6 +7,7 @@ import grpc.aio
 from prometheus_client import CollectorRegistry
 
 from cluster.clients.kv import KvClient, KvError
+from cluster.discovery.config import kv_source
 from cluster.pb.etcd.etcdserverpb.rpc_pb2 import RangeRequest
 from cluster.pb.orrery.lock.v1 import lock_pb2
 from cluster.pb.orrery.lock.v1.lock_pb2_grpc import add_ElectionsServicer_to_server, add_LocksServicer_to_server
@@ -52,7 +53,22 @@ async def serve_on(config: LockConfig, stop: StopSignal, *, clock: Clock, random
     """Runs a process behind these doors, real or simulated, until `stop`. It keeps nothing, so it needs no disk."""
     lock = config.lock
     registry = process_registry("lock", config.node)
-    kv = KvClient(lock.kv, net=net, random=random, clock=clock, within_s=lock.kv_timeout_ms / 1000)
+    address = lock.advertise or lock.listen
+    who = Identity.of("lock", config.node, address, "lock", admin=config.admin.listen)
+    presence = Presence(
+        who,
+        config.membership,
+        config.registration,
+        lambda: _checks(kv),
+        net=net,
+        clock=clock,
+        random=random,
+        registry=registry,
+    )
+    # Members of kv that are added later are found by the registry, and that by the membership.
+    registries = presence.registries if config.membership.listen else None
+    members = kv_source(config.discovery, lock.kv, net=net, random=random, clock=clock, registries=registries)
+    kv = KvClient(members, net=net, random=random, clock=clock, within_s=lock.kv_timeout_ms / 1000)
     counters = Counters()
     views = Views(kv, counters)
     store = PlaceStore(kv)
@@ -70,18 +86,6 @@ async def serve_on(config: LockConfig, stop: StopSignal, *, clock: Clock, random
         waiting=lambda: views.waiting,
         views=lambda: len(views),
         kv_failures=lambda: kv.failures,
-    )
-    address = lock.advertise or lock.listen
-    who = Identity.of("lock", config.node, address, "lock", admin=config.admin.listen)
-    presence = Presence(
-        who,
-        config.membership,
-        config.registration,
-        lambda: _checks(kv),
-        net=net,
-        clock=clock,
-        random=random,
-        registry=registry,
     )
     admin = AdminServer(
         net,

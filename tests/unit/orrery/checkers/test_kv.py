@@ -106,6 +106,20 @@ def test_the_judge_agrees_with_every_order_tried_one_by_one(history: History) ->
     assert judge("kv", history).answer == expected
 
 
+def test_a_put_of_what_is_there_may_be_needed_later(made: Made) -> None:
+    """It changes nothing where it may stand first, and has its place between the two that compare."""
+    history = made(
+        [
+            *done(0, "put", 2, {}),
+            (0, "invoke", "put", 2, "k"),
+            *done(1, "cas", [2, 1], {"succeeded": True}),
+            (0, "ok", "put", {}, "k"),
+            *done(1, "cas", [2, 1], {"succeeded": True}),
+        ]
+    )
+    assert judge("kv", history).answer == "yes"
+
+
 # --- a correct store, and one altered answer ---------------------------------------------------------
 
 

@@ -80,6 +80,8 @@ async def test_nobody_writes_through_it(disk: SimDisk) -> None:
     for attempt in (a.pwrite([b"x"], 0), a.sync(), a.truncate(0)):
         with pytest.raises(OSError, match="reading only"):
             await attempt
+    with pytest.raises(OSError, match="reading only"):
+        a.pwrite_now([b"x"], 0)
     assert disk.content("a") == b"aaa"
 
 
