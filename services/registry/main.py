@@ -125,6 +125,7 @@ class _Process:
                 scope.spawn(self._presence.run(), name="presence")
                 keeping = scope.spawn(self._keeper.run(), name="process")
                 checking = scope.spawn(checks.run(), name="checks")
+                scope.spawn(head.run(), name="watchers")
                 scope.spawn(self._report_health(health), name="health")
                 _log.info("serving", extra={"clients": self._address, "dns": self._dns.addresses})
                 await stop.wait()

@@ -196,7 +196,7 @@ class Client:
 
     async def _register(self, runtime: Runtime) -> None:
         """Registers until that is acknowledged: a new instance, or one that was removed before, at another process."""
-        if self._gone and runtime.random.random() < 0.5:
+        if self._gone and runtime.random.random() < 0.8:
             instance_id = self._gone.pop()
         else:
             self._made += 1
@@ -234,6 +234,9 @@ class Client:
         else:
             self._ledger.removed(entry)
             self._gone.append(instance_id)
+            if runtime.random.random() < 0.7:
+                # At once, and elsewhere: who is asked now may not have heard that it is gone.
+                await self._register(runtime)
 
     async def _beat(self, runtime: Runtime) -> None:
         while not self._cluster.stopping:

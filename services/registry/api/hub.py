@@ -19,6 +19,8 @@ QUEUED_BYTES_MAX = 4 * 1024 * 1024
 GATHER_S = 0.005
 """Changes that come within this time of the last response are told together: a storm costs little, a single change is
 told at once."""
+FRESHNESS_S = 0.5
+"""How often is looked whether kv is away."""
 
 Place = tuple[str, str]
 
@@ -136,6 +138,10 @@ class Group:
         else:
             self._timer = loop.call_later(wait_s, self._flush)
 
+    def tell_freshness(self) -> None:
+        """Tells how fresh all is that was told, without a change."""
+        self._send(self._encoder.delta((), (), self._index, self._copy.staleness))
+
     def snapshot(self) -> Sequence[bytes]:
         """All that the watchers know, encoded once until it changes."""
         staleness = self._copy.staleness
@@ -163,7 +169,9 @@ class Group:
             self._told[_place(endpoint)] = endpoint
         for place in removed:
             del self._told[place]
-        parts = self._encoder.delta(changed, removed, self._index, self._copy.staleness)
+        self._send(self._encoder.delta(changed, removed, self._index, self._copy.staleness))
+
+    def _send(self, parts: Sequence[bytes]) -> None:
         self._counters.deltas += 1
         self._counters.deltas_sent += len(self._watchers)
         for watcher in self._watchers:
@@ -215,6 +223,16 @@ class Hub:
             del of_service[group]
             if not of_service:
                 del self._by_service[group.asked.service]
+
+    async def run(self) -> None:
+        """Tells all watchers when kv is away, and when it is back: those who only listen would not know. For ever."""
+        was_stale = self._copy.staleness.is_stale
+        while True:
+            await asyncio.sleep(FRESHNESS_S)
+            if self._copy.staleness.is_stale != was_stale:
+                was_stale = not was_stale
+                for group in tuple(self._groups.values()):
+                    group.tell_freshness()
 
     def stop(self) -> None:
         """Ends all watchers."""

@@ -84,6 +84,10 @@ class RegistryHead:
         self._hub = Hub(copy, self._encoder, counters)
         self._stopped = asyncio.Event()
 
+    async def run(self) -> None:
+        """Tells those who watch when kv is away, for ever."""
+        await self._hub.run()
+
     def stop(self) -> None:
         """Ends all streams: clients go on at another process."""
         self._stopped.set()

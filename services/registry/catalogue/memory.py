@@ -83,18 +83,78 @@ class MemoryCatalogue:
         """Takes this for all that there is at a revision, and tells the listeners that anything may have changed."""
         self._clear()
         self.topics.restart()
-        touched: set[Topic] = set()
-        for update in updates:
-            self._put(update, touched, [])
+        for key, value, changed, lease in updates:
+            if value is not None:
+                self._records[key] = Stored(value, changed, lease)
+        self._index_all()
         self._ready = True
         self.heard()
-        # Views can look across records, so the indexes of a service are taken when all of them are there.
-        for place in self._places():
-            endpoint = self._endpoint(place)
-            self.topics.raise_to(Topic(TopicKind.SERVICE, endpoint.instance.service), endpoint.index)
         self._tell([Change(ChangeKind.RESET, "", "", "", revision)])
         self.topics.wake()
         self.progress.advance(revision)
+
+    def _index_all(self) -> None:
+        """Everything that `_put` does for one record after another, at once: a small part of the time for many."""
+        names, checks, nodes, newest = 0, 0, 0, 0
+        """The newest revision of each topic that there is once."""
+        by_service: dict[str, int] = {}
+        by_node: dict[str, int] = {}
+        at_node: dict[str, int] = {}
+        """Of a node and its own checks: what is on it changed with them."""
+        services: dict[Place, str] = {}
+        flips: dict[Place, int] = {}
+        """The newest revision of the checks of each instance."""
+        for key, (value, revision, _) in self._records.items():
+            kind, name, id_ = key
+            self._counts[kind] += 1
+            if kind in self._names:
+                self._names[kind].add(name)
+            if kind is KeyKind.BEAT or kind is KeyKind.PROCESS:
+                continue
+            newest = max(newest, revision)
+            if kind is KeyKind.GONE_FLOOR:
+                self.topics.raise_floor(revision)
+                continue
+            checks = max(checks, revision)
+            if kind is KeyKind.GONE_SERVICE:
+                names = max(names, revision)
+                by_service[name] = max(by_service.get(name, 0), revision)
+                continue
+            by_node[name] = max(by_node.get(name, 0), revision)
+            if kind is KeyKind.INSTANCE:
+                names = max(names, revision)
+                if isinstance(value, Instance):
+                    place, service = (name, id_), value.service
+                    services[place] = service
+                    self._of_service.setdefault(service, []).append(place)
+                    self._of_node.setdefault(name, []).append(place)
+                    by_service[service] = max(by_service.get(service, 0), revision)
+            elif kind is KeyKind.CHECK:
+                if isinstance(value, CheckRecord):
+                    owner = value.definition.instance_id
+                    self._checks_of.setdefault((name, owner), []).append((name, id_))
+                    if owner:
+                        flips[name, owner] = max(flips.get((name, owner), 0), revision)
+                    else:
+                        nodes = max(nodes, revision)
+                        at_node[name] = max(at_node.get(name, 0), revision)
+            else:
+                nodes = max(nodes, revision)
+                if kind is KeyKind.NODE:
+                    at_node[name] = max(at_node.get(name, 0), revision)
+        for index in (self._of_service, self._of_node, self._checks_of):
+            for places in index.values():
+                places.sort()
+        for place, service in services.items():
+            revision = max(flips.get(place, 0), at_node.get(place[0], 0))
+            if revision > by_service[service]:
+                by_service[service] = revision
+        for topic, revision in ((_ALL, newest), (_SERVICES, names), (_NODES, nodes), (_CHECKS, checks)):
+            self.topics.raise_to(topic, revision)
+        for service, revision in by_service.items():
+            self.topics.raise_to(Topic(TopicKind.SERVICE, service), revision)
+        for node, revision in by_node.items():
+            self.topics.raise_to(Topic(TopicKind.NODE, node), revision)
 
     def apply(self, updates: Sequence[Update], revision: int) -> None:
         """Takes changes in the order of their revisions; all up to `revision` are in the copy then.
@@ -383,9 +443,6 @@ class MemoryCatalogue:
         return dict(self._records)
 
     # ---- inside
-
-    def _places(self) -> Iterable[Place]:
-        return [place for places in self._of_node.values() for place in places]
 
     def _instance(self, place: Place) -> Instance | None:
         stored = self._records.get(Key(KeyKind.INSTANCE, *place))

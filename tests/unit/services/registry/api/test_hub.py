@@ -210,3 +210,23 @@ async def test_old_news_is_said_to_be_old() -> None:
     setup.copy._heard_s = -1000.0
     (part,) = await setup.hub.watch(Filter.of("web", (), passing_only=False)).take()
     assert pb.WatchResponse.FromString(part).freshness.stale
+
+
+async def test_who_only_listens_hears_that_kv_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FRESHNESS_S", 0.01)
+    setup = Setup()
+    await setup.register("a")
+    reader = setup.reader()
+    await reader.read_all()
+    running = asyncio.create_task(setup.hub.run())
+    await asyncio.sleep(0)
+    for heard_s, stale in ((-1000.0, True), (1000.0, False)):
+        setup.copy._heard_s = heard_s
+        (part,) = await reader.watcher.take()
+        response = pb.WatchResponse.FromString(part)
+        assert response.freshness.stale is stale
+        assert response.freshness.index == reader.index
+        assert not response.changed
+        assert not response.is_snapshot
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
