@@ -5,10 +5,11 @@ people build discovery from: a key with JSON on a lease, range and watch. The re
 have it, and on our own gRPC engine, which is the stronger opponent. One after another on one machine, each from
 nothing; the clients are one process of Python in each case.
 
-Instances are shared out among services of 20. Each has a TTL check (a lease). Registrations and first beats are told
-with 64 under way; a beat is one more report that changes nothing. A query asks for the passing instances of one
-service, of services in turn, by one client after another answer. Delivery is from the sending of a change of health
-to its being decoded by each of 200 watchers of that service, in the same process.
+Instances are shared out among services of 20. Each has a TTL check (a lease). Registrations are told with 64 under way;
+a beat is one more report that changes nothing, a thousand in a request, and with the recipe a renewal on one stream. A
+query asks for the passing instances of one service, of services in turn, by one client after another answer. Delivery
+is from the sending of a change of health to its being decoded by each of 200 watchers of that service, in the same
+process.
 """
 
 import argparse
