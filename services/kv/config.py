@@ -11,28 +11,8 @@ from msgspec import Meta
 
 from cluster.membership.config import MembershipSection, membership_options
 from cluster.presence.config import RegistrationSection
+from cluster.telemetry.config import AdminSection, LogSection
 from services.kv.identity import parse_members
-
-
-class AdminConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[admin]."""
-
-    listen: Annotated[
-        str,
-        Meta(
-            description="host:port of the admin port: /metrics, /healthz, /readyz, /info. It knows no passwords: keep"
-            " it off public networks."
-        ),
-    ] = "127.0.0.1:2381"
-
-
-class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[log]."""
-
-    level: Annotated[
-        Literal["debug", "info", "warning", "error"],
-        Meta(description="The least severity that is logged. debug costs a line for every message between members."),
-    ] = "info"
 
 
 class KvSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -174,8 +154,8 @@ class KvConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(description="Directory of this member alone. Its loss is the loss of this replica.", min_length=1),
     ] = "data/kv-1"
-    admin: Annotated[AdminConfig, Meta(description="The admin port.")] = AdminConfig()
-    log: Annotated[LogConfig, Meta(description="Logs.")] = LogConfig()
+    admin: Annotated[AdminSection, Meta(description="The admin port.")] = AdminSection("127.0.0.1:2381")
+    log: Annotated[LogSection, Meta(description="Logs.")] = LogSection()
     kv: Annotated[KvSection, Meta(description="The service.")] = KvSection()
     membership: Annotated[MembershipSection, Meta(description="Who else of the cluster is there.")] = (
         MembershipSection()

@@ -4,7 +4,7 @@
 [membership] listen, seeds, cluster, keys_file.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -13,27 +13,8 @@ from cluster.discovery.config import DiscoverySection
 from cluster.membership.config import MembershipSection, membership_options
 from cluster.presence.config import RegistrationSection
 from cluster.rpc.grpc.address import split_host_port
+from cluster.telemetry.config import AdminSection, LogSection
 from services.lock.limits import QUEUE_MAX
-
-
-class AdminConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[admin]."""
-
-    listen: Annotated[
-        str,
-        Meta(
-            description="host:port of the admin port: /metrics, /healthz, /readyz, /info. It knows no passwords: keep"
-            " it off public networks."
-        ),
-    ] = "127.0.0.1:2391"
-
-
-class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[log]."""
-
-    level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="The least severity that is logged.")
-    ] = "info"
 
 
 class LockSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,8 +81,8 @@ class LockConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     node: Annotated[str, Meta(description="This process's name.", min_length=1)] = "lock-1"
     data_dir: Annotated[str, Meta(description="Not used: a lock process keeps nothing. All it knows is in kv.")] = ""
-    admin: Annotated[AdminConfig, Meta(description="The admin port.")] = AdminConfig()
-    log: Annotated[LogConfig, Meta(description="Logs.")] = LogConfig()
+    admin: Annotated[AdminSection, Meta(description="The admin port.")] = AdminSection("127.0.0.1:2391")
+    log: Annotated[LogSection, Meta(description="Logs.")] = LogSection()
     lock: Annotated[LockSection, Meta(description="The service.")] = LockSection()
     membership: Annotated[MembershipSection, Meta(description="Who else of the cluster is there.")] = (
         MembershipSection()

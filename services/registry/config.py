@@ -5,7 +5,7 @@
 """
 
 from ipaddress import ip_network
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -13,6 +13,7 @@ from msgspec import Meta
 from cluster.membership.config import MembershipSection, membership_options
 from cluster.presence.config import RegistrationSection
 from cluster.rpc.grpc.address import split_host_port
+from cluster.telemetry.config import AdminSection, LogSection
 from services.registry.checks.judging import Damping
 from services.registry.checks.options import CheckOptions
 from services.registry.checks.preservation import Allowance
@@ -20,26 +21,6 @@ from services.registry.checks.probes.guarded_net import NETWORKS_DENIED
 from services.registry.dns.config import DnsSection
 from services.registry.interface import Invalid
 from services.registry.validation import check_address, check_node_name
-
-
-class AdminConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[admin]."""
-
-    listen: Annotated[
-        str,
-        Meta(
-            description="host:port of the admin port: /metrics, /healthz, /readyz, /info. It knows no passwords: keep"
-            " it off public networks."
-        ),
-    ] = "127.0.0.1:8501"
-
-
-class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[log]."""
-
-    level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="The least severity that is logged.")
-    ] = "info"
 
 
 class RegistrySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -203,8 +184,8 @@ class RegistryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data_dir: Annotated[str, Meta(description="Not used: a registry process keeps nothing. All it knows is in kv.")] = (
         ""
     )
-    admin: Annotated[AdminConfig, Meta(description="The admin port.")] = AdminConfig()
-    log: Annotated[LogConfig, Meta(description="Logs.")] = LogConfig()
+    admin: Annotated[AdminSection, Meta(description="The admin port.")] = AdminSection("127.0.0.1:8501")
+    log: Annotated[LogSection, Meta(description="Logs.")] = LogSection()
     registry: Annotated[RegistrySection, Meta(description="The service.")] = RegistrySection()
     dns: Annotated[DnsSection, Meta(description="DNS.")] = DnsSection()
     checks: Annotated[ChecksSection, Meta(description="How checks are judged.")] = ChecksSection()

@@ -22,11 +22,12 @@ from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVStub, MaintenanceStub
 from cluster.raft.core import Safeguards
 from cluster.raft.driver import HostOptions
 from cluster.rpc.engine import create_channel
+from cluster.telemetry.config import AdminSection
 from runtime import Runtime
 from runtime.process import StopSignal
 from runtime.sim import Limits, SimHost, SimulationFailed, SwarmOptions, World, run
 from services.kv import main as kv_main
-from services.kv.config import AdminConfig, KvConfig, KvSection
+from services.kv.config import KvConfig, KvSection
 from services.kv.main import serve_on
 
 CALL_TIMEOUT_S = 3.0
@@ -77,7 +78,7 @@ class Cluster:
             snapshot_log_bytes=SNAPSHOT_LOG_BYTES,
             snapshot_trailing_entries=10,
         )
-        config = KvConfig(node=name, data_dir="simulated", admin=AdminConfig(listen="0.0.0.0:2381"), kv=section)
+        config = KvConfig(node=name, data_dir="simulated", admin=AdminSection(listen="0.0.0.0:2381"), kv=section)
         await serve_on(runtime, config, StopSignal())
 
     async def write(self, runtime: Runtime) -> None:

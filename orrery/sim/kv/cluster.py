@@ -15,13 +15,14 @@ import grpc.aio
 from cluster.raft.core.errors import InvariantBroken
 from cluster.raft.driver.errors import ReplicaCorrupted
 from cluster.rpc.engine import create_channel
+from cluster.telemetry.config import AdminSection
 from orrery.sim.faults import restore
 from orrery.sim.kv.observer import ADMIN_PORT, CLIENT_PORT, Observer
 from orrery.sim.setting import Contradiction
 from runtime import Runtime, SyncFailed
 from runtime.process import StopSignal
 from runtime.sim import SimHost, World
-from services.kv.config import AdminConfig, KvConfig, KvSection
+from services.kv.config import KvConfig, KvSection
 from services.kv.main import serve_on
 
 EngineName: TypeAlias = Literal["memory", "lsm", "btree"]
@@ -171,7 +172,7 @@ class KvCluster:
         return KvConfig(
             node=name,
             data_dir="the simulated disk",
-            admin=AdminConfig(listen=f"0.0.0.0:{ADMIN_PORT}"),
+            admin=AdminSection(listen=f"0.0.0.0:{ADMIN_PORT}"),
             kv=KvSection(
                 listen=f"0.0.0.0:{CLIENT_PORT}",
                 advertise=f"{name}:{CLIENT_PORT}",

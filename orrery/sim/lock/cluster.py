@@ -12,14 +12,14 @@ from cluster.clients.lock import Grant, LockError, Locks, NotGranted
 from cluster.pb.etcd.etcdserverpb.rpc_pb2 import Compare, PutRequest, RequestOp, TxnRequest
 from cluster.pb.etcd.etcdserverpb.rpc_pb2_grpc import KVStub
 from cluster.rpc.engine import create_channel
+from cluster.telemetry.config import AdminSection
 from orrery.checkers.history import Recorder
 from runtime import Runtime, SyncFailed
 from runtime.process import StopSignal
 from runtime.sim import SimHost, World
 from services.kv import main as kv_main
-from services.kv.config import AdminConfig, KvConfig, KvSection
+from services.kv.config import KvConfig, KvSection
 from services.lock import main as lock_main
-from services.lock.config import AdminConfig as LockAdminConfig
 from services.lock.config import LockConfig, LockSection
 
 MEMBERS = ("kv-1", "kv-2", "kv-3")
@@ -166,7 +166,7 @@ def _kv_config(name: str) -> KvConfig:
     return KvConfig(
         node=name,
         data_dir="the simulated disk",
-        admin=AdminConfig(listen="0.0.0.0:2381"),
+        admin=AdminSection(listen="0.0.0.0:2381"),
         kv=KvSection(
             listen="0.0.0.0:2379",
             advertise=f"{name}:2379",
@@ -178,7 +178,7 @@ def _kv_config(name: str) -> KvConfig:
 def _lock_config(name: str) -> LockConfig:
     return LockConfig(
         node=name,
-        admin=LockAdminConfig(listen="0.0.0.0:2391"),
+        admin=AdminSection(listen="0.0.0.0:2391"),
         lock=LockSection(
             listen="0.0.0.0:2389", advertise=f"{name}:2389", kv=tuple(f"{member}:2379" for member in MEMBERS)
         ),

@@ -16,15 +16,15 @@ from cluster.pb.orrery.registry.v1 import registry_pb2 as pb
 from cluster.pb.orrery.registry.v1.registry_pb2_grpc import RegistryStub
 from cluster.presence.config import RegistrationSection
 from cluster.rpc.engine import create_channel
+from cluster.telemetry.config import AdminSection
 from orrery.sim.registry.ledger import Entry, Ledger, Unlawful
 from runtime import Runtime, SyncFailed
 from runtime.process import StopSignal
 from runtime.sim import SimHost, World
 from services.kv import main as kv_main
-from services.kv.config import AdminConfig as KvAdminConfig
 from services.kv.config import KvConfig, KvSection
 from services.registry import main as registry_main
-from services.registry.config import AdminConfig, ChecksSection, RegistryConfig, RegistrySection
+from services.registry.config import ChecksSection, RegistryConfig, RegistrySection
 from services.registry.dns import DnsSection
 
 if TYPE_CHECKING:
@@ -287,7 +287,7 @@ def _kv_config(name: str) -> KvConfig:
     return KvConfig(
         node=name,
         data_dir="the simulated disk",
-        admin=KvAdminConfig(listen="0.0.0.0:2381"),
+        admin=AdminSection(listen="0.0.0.0:2381"),
         kv=KvSection(
             listen="0.0.0.0:2379",
             advertise=f"{name}:2379",
@@ -300,7 +300,7 @@ def _kv_config(name: str) -> KvConfig:
 def _registry_config(name: str) -> RegistryConfig:
     return RegistryConfig(
         node=name,
-        admin=AdminConfig(listen="0.0.0.0:8501"),
+        admin=AdminSection(listen="0.0.0.0:8501"),
         registry=RegistrySection(
             listen="0.0.0.0:8500",
             advertise=f"{name}:8500",

@@ -414,7 +414,8 @@ class Checks:
         if not await self._registrar.set_state(check, state, unless_beating=expires):
             self.counters.writes_lost += 1
             return Outcome.AGAIN
-        self.counters.flips[check.definition.kind, state.health] += 1
+        if state.health is not before.health:
+            self.counters.flips[check.definition.kind, state.health] += 1
         self.counters.holds += state.held
         return Outcome.DONE
 

@@ -10,6 +10,8 @@ The penalty lives in the state that is kept, so every process comes to the same 
 from dataclasses import dataclass
 from math import ceil, log2
 
+from msgspec.structs import replace
+
 from services.registry.domain import CheckDefinition, CheckKind, CheckState, Health
 
 OUTPUT_BYTES_MAX = 4096
@@ -73,11 +75,12 @@ def observe(
 ) -> CheckState:
     """The state after a result that counts (thresholds are behind it: see `thresholds`).
 
-    Returns `state` itself when nothing is to be written: outputs are kept with flips only.
+    Returns `state` itself when nothing is to be written: outputs are kept with flips only, and the first one of a check
+    that began critical, which says why it stays so.
     """
     if health is Health.CRITICAL:
         if state.health is Health.CRITICAL and not state.held:
-            return state
+            return state if state.output or not output else replace(state, output=cut_output(output))
         penalty = 0.0
         if definition.kind not in UNDAMPED:
             penalty = min(damping.penalty(state, now_ms) + 1.0, damping.ceiling)

@@ -18,9 +18,10 @@ from cluster.membership.config import MembershipSection, membership_options
 from cluster.membership.core import Status
 from cluster.membership.driver import Membership
 from cluster.rpc import create_channel
+from cluster.telemetry.config import AdminSection
 from runtime.process import StopSignal
 from runtime.real import StreamNet, SystemClock, SystemRandomness
-from services.kv.config import AdminConfig, KvConfig, KvSection
+from services.kv.config import KvConfig, KvSection
 from services.kv.main import serve
 from tests.unit.free_ports import free_port
 
@@ -40,7 +41,7 @@ async def member(
     config = KvConfig(
         node="kv-1",
         data_dir=str(directory),
-        admin=AdminConfig(listen=admin),
+        admin=AdminSection(listen=admin),
         kv=KvSection(listen=f"127.0.0.1:{clients}", members=(f"kv-1=127.0.0.1:{peers}",), channelz=channelz),
         membership=membership or MembershipSection(),
     )
@@ -84,7 +85,7 @@ async def test_a_lone_new_member_of_three_tells_what_it_waits_for(tmp_path: Path
         listen=f"127.0.0.1:{free_port()}",
         members=tuple(f"kv-{number}=127.0.0.1:{free_port()}" for number in (1, 2, 3)),
     )
-    config = KvConfig(node="kv-1", data_dir=str(tmp_path), admin=AdminConfig(listen=admin), kv=section)
+    config = KvConfig(node="kv-1", data_dir=str(tmp_path), admin=AdminSection(listen=admin), kv=section)
     stop = StopSignal()
     serving = asyncio.create_task(serve(config, stop))
     try:

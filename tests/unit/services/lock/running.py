@@ -12,10 +12,11 @@ from cluster.clients.lock import Locks
 from cluster.pb.orrery.lock.v1.lock_pb2 import Open, SessionRequest, SessionResponse
 from cluster.pb.orrery.lock.v1.lock_pb2_grpc import ElectionsStub, LocksStub
 from cluster.rpc.engine import create_channel
+from cluster.telemetry.config import AdminSection
 from runtime.process import StopSignal
 from runtime.real import StreamNet, SystemClock, SystemRandomness
 from services.kv.local_node import LocalNode
-from services.lock.config import AdminConfig, LockConfig, LockSection
+from services.lock.config import LockConfig, LockSection
 from services.lock.main import serve
 from tests.unit.free_ports import free_port
 
@@ -75,7 +76,7 @@ class Service:
     async def start(self, **settings: object) -> str:
         config = LockConfig(
             node=f"lock-{len(self.configs) + 1}",
-            admin=AdminConfig(listen=f"127.0.0.1:{free_port()}"),
+            admin=AdminSection(listen=f"127.0.0.1:{free_port()}"),
             lock=LockSection(listen=f"127.0.0.1:{free_port()}", kv=(self.kv.address,), **settings),  # type: ignore[arg-type]
         )
         stop = StopSignal()

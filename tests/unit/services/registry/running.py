@@ -11,10 +11,11 @@ import pytest
 from cluster.pb.orrery.registry.v1 import registry_pb2 as pb
 from cluster.pb.orrery.registry.v1.registry_pb2_grpc import RegistryStub
 from cluster.rpc.engine import create_channel
+from cluster.telemetry.config import AdminSection
 from runtime.process import StopSignal
 from runtime.real import StreamNet, SystemClock, SystemRandomness
 from services.kv.local_node import LocalNode
-from services.registry.config import AdminConfig, RegistryConfig, RegistrySection
+from services.registry.config import RegistryConfig, RegistrySection
 from services.registry.dns import DnsSection
 from services.registry.main import serve
 from tests.unit.free_ports import free_port
@@ -37,7 +38,7 @@ class Service:
     async def start(self, **settings: object) -> "RegistryAsyncStub":
         config = RegistryConfig(
             node=f"registry-{len(self.configs) + 1}",
-            admin=AdminConfig(listen=f"127.0.0.1:{free_port()}"),
+            admin=AdminSection(listen=f"127.0.0.1:{free_port()}"),
             registry=RegistrySection(
                 listen=f"127.0.0.1:{free_port()}",
                 kv=(self.kv.address,),

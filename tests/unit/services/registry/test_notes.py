@@ -3,7 +3,7 @@ from services.registry.catalogue import KeyKind
 from services.registry.domain import Instance
 from services.registry.interface import Topic, TopicKind
 from services.registry.notes import NoteCollector
-from services.registry.testing import memory_registry
+from tests.unit.services.registry.memory_registry import memory_registry
 from tests.unit.services.registry.test_registrar import FakeClock
 
 

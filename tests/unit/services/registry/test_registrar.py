@@ -27,7 +27,7 @@ from services.registry.interface import (
 from services.registry.planning import Plan
 from services.registry.registrar import ATTEMPTS_MAX, CatalogueRegistrar
 from services.registry.store import LeaseGone, Outcome
-from services.registry.testing import MemoryStore, memory_registry
+from tests.unit.services.registry.memory_registry import MemoryStore, memory_registry
 
 
 class FakeClock:

@@ -11,7 +11,7 @@ from services.registry.api.consul import ConsulHead, ConsulSettings
 from services.registry.api.http import HttpHead
 from services.registry.api.prometheus import PrometheusDiscovery
 from services.registry.catalogue import MemoryCatalogue
-from services.registry.testing import memory_registry
+from tests.unit.services.registry.memory_registry import memory_registry
 
 PEER = "192.0.2.7:40000"
 

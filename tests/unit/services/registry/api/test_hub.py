@@ -20,7 +20,7 @@ from services.registry.domain import CheckDefinition, CheckKind, CheckState, Hea
 from services.registry.interface import Beat, NotFound
 from services.registry.metrics import Counters
 from services.registry.registrar import CatalogueRegistrar
-from services.registry.testing import memory_registry
+from tests.unit.services.registry.memory_registry import memory_registry
 
 
 class FakeClock:

@@ -17,8 +17,8 @@ from services.registry.checks.options import CheckOptions
 from services.registry.checks.probes import Result
 from services.registry.domain import CheckDefinition, CheckKind, CheckState, Health, Instance, Node
 from services.registry.interface import Beat, Check, Registrar
-from services.registry.testing import MemoryStore, memory_registry
 from tests.unit.services.registry.checks.no_net import NoNet
+from tests.unit.services.registry.memory_registry import MemoryStore, memory_registry
 
 CALM = SwarmOptions()
 

@@ -154,3 +154,12 @@ def test_what_a_terminal_would_obey_is_taken_out() -> None:
 def test_a_long_output_is_cut_between_characters() -> None:
     assert cut_output("x" + "€" * 3_000) == "x" + "€" * 1365
     assert len(cut_output("y" * 10_000)) == OUTPUT_BYTES_MAX
+
+
+def test_the_first_output_of_a_check_that_began_critical_is_kept() -> None:
+    began = initial_state(TTL, 1_000)
+    told = observe(TTL, began, C, "connection refused", 2_000)
+    assert (told.health, told.output, told.changed_at_ms) == (C, "connection refused", 1_000)
+    assert told.critical_since_ms == began.critical_since_ms == 1_000
+    assert observe(TTL, told, C, "another reason", 3_000) is told
+    assert observe(TTL, began, C, "", 2_000) is began
