@@ -117,11 +117,13 @@ def sim(
     import logging
     from pathlib import Path
 
+    from orrery.sim.proofs import PROOFS
     from orrery.terminal import complain
 
-    safeguards = setting(scenario).safeguards
-    if without and without not in safeguards:
-        complain(f"{scenario} has no safeguard {without}; there are {', '.join(safeguards)}")
+    known = setting(scenario).safeguards if action != "safeguards" else [proof.safeguard for proof in PROOFS]
+    if without and without not in known:
+        where = scenario if action != "safeguards" else "the simulator"
+        complain(f"{where} has no safeguard {without}; there are {', '.join(dict.fromkeys(known))}")
         return ASKED_WRONGLY
     # What members log is no part of the answer, and its handlers' locks and clocks no part of the run.
     before = logging.root.manager.disable
@@ -135,12 +137,9 @@ def sim(
 
             return determinism(scenario, seeds or SEEDS)
         if action == "safeguards":
-            from orrery.sim.kv.proofs import PROOFS as KV_PROOFS
-            from orrery.sim.lock.proofs import PROOFS as LOCK_PROOFS
             from orrery.sim.safeguards import safeguards as prove
 
-            proofs = [*KV_PROOFS, *LOCK_PROOFS]
-            return prove([proof for proof in proofs if without in ("", proof.safeguard)], seeds or SEEDS)
+            return prove([proof for proof in PROOFS if without in ("", proof.safeguard)], seeds or SEEDS)
         from orrery.sim.hunt import hunt
 
         chosen = range(seed, seed + 1) if seed is not None else seeds

@@ -26,16 +26,6 @@ def test_lawful_under_faults_and_converges(seed: int) -> None:
     assert played.outcome.messages > 500
 
 
-@pytest.mark.parametrize(("without", "seeds"), [("verifying", range(2, 10)), ("notes", range(8, 16))])
-def test_a_missing_safeguard_is_found_out(without: str, seeds: range) -> None:
-    for seed in seeds:
-        played = play("registry", seed, without=without)
-        if not played.passed:
-            assert played.checker in ("audit", "convergence"), played.failure
-            return
-    pytest.fail(f"no seed shows that {without} is missing")
-
-
 def test_a_seed_is_one_run_of_the_whole_stack() -> None:
     def outcome(hash_seed: int) -> str:
         return subprocess.run(
