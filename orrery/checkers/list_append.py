@@ -5,8 +5,8 @@ the same list with each read's list filled in. Each element is appended to a key
 key's whole past: the longest read of a key orders its writers, and from that follow the dependencies (see
 `dependencies.py`). Reference: Kingsbury and Alvaro, "Elle", VLDB 2020, sections 4 and 5.
 
-Beyond Elle: an acknowledged element that no read shows stands after all that the longest read shows. So a lost append
-is found even when nobody ever saw it.
+Beyond Elle: an element that no read shows stands after all that the longest read shows, when its transaction took place:
+it was acknowledged, or a read shows another element of it. So a lost append is found even when nobody ever saw it.
 """
 
 from collections import defaultdict
@@ -216,8 +216,12 @@ def _graph(evidence: _Evidence) -> Graph:
     graph = Graph()
     unseen: dict[str, list[tuple[Element, Txn]]] = defaultdict(list)
     shown = {key: set(longest) for key, longest in evidence.longest.items()}
+    took_place = {txn.operation.number for txn in evidence.ok}
     for (key, element), writer in evidence.writers.items():
-        if writer.operation.outcome == "ok" and element not in shown.get(key, ()):
+        if element in shown.get(key, ()):
+            took_place.add(writer.operation.number)
+    for (key, element), writer in evidence.writers.items():
+        if writer.operation.number in took_place and element not in shown.get(key, ()):
             unseen[key].append((element, writer))
     for key, longest in evidence.longest.items():
         for before, after in pairwise(longest):
