@@ -5,7 +5,7 @@ the same list with each read's list filled in. Each element is appended to a key
 key's whole past: the longest read of a key orders its writers, and from that follow the dependencies (see
 `dependencies.py`). Reference: Kingsbury and Alvaro, "Elle", VLDB 2020, sections 4 and 5.
 
-Beyond Elle: an element that no read shows stands after all that the longest read shows, when its transaction took place:
+Beyond Elle: an element that no read shows stands after all that the longest read shows when its transaction took place:
 it was acknowledged, or a read shows another element of it. So a lost append is found even when nobody ever saw it.
 """
 

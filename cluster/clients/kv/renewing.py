@@ -40,6 +40,8 @@ class Renewals:
         self._changed = asyncio.Event()
         self._silence: asyncio.Timeout | None = None
         """The time that the member has for its next answer."""
+        self._is_idle = False
+        """Whether that time is the one for which a stream is kept without need."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -54,8 +56,9 @@ class Renewals:
                 message = "too many leases wait to be renewed"
                 answer.set_exception(KvUnavailable(grpc.StatusCode.RESOURCE_EXHAUSTED, message, definite=True))
                 return answer
-            if not self._waiting and self._silence is not None:
+            if not self._waiting and self._silence is not None and not self._silence.expired():
                 self._silence.reschedule(loop.time() + SILENCE_S_MAX)
+                self._is_idle = False
             waiting = self._waiting[lease] = {}
             self._unsent[lease] = None
             self._changed.set()
@@ -98,11 +101,13 @@ class Renewals:
         writer = asyncio.create_task(self._write(call), name="lease-writer")
         try:
             while True:
+                self._is_idle = not self._waiting
                 try:
-                    async with asyncio.timeout(SILENCE_S_MAX if self._waiting else IDLE_S) as self._silence:
+                    async with asyncio.timeout(IDLE_S if self._is_idle else SILENCE_S_MAX) as self._silence:
                         response = await call.read()
                 except TimeoutError:
-                    if self._waiting:
+                    # What comes in the moment in which an idle stream's time is over says nothing about the member.
+                    if self._waiting and not self._is_idle:
                         raise
                     return True
                 if not isinstance(response, LeaseKeepAliveResponse):

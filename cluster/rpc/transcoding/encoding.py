@@ -137,7 +137,7 @@ def _double(value: float) -> object:
 
 def _shortest(value: float) -> object:
     """A 32-bit float in the fewest digits that tell it from its neighbours, instead of those of its 64-bit image."""
-    for digits in (6, 7, 8):
+    for digits in (6, 7, 8, 9):
         short = float(f"{value:.{digits}g}")
         if _as_single(short) == value:
             return _double(short)

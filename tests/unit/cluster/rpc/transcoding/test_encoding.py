@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cluster.pb.orrery.rpctest.v1.transcoding_pb2 import BLUE, COLOR_UNSPECIFIED, RED, Every
@@ -104,6 +104,7 @@ def messages() -> st.SearchStrategy[Every]:
     )
 
 
+@example(Every(float_value=1.1707587498028617e20))  # of those that need nine digits
 @given(messages())
 def test_it_is_what_protobufs_own_mapping_makes(message: Every) -> None:
     expected = json_format.MessageToDict(message, preserving_proto_field_name=True)
